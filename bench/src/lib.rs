@@ -1,0 +1,1 @@
+//! Load generator and scenarios for any NGSI broker.

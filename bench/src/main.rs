@@ -1,0 +1,3 @@
+//! load generator
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What every service's main needs: logs, metrics, health, access, TLS, supervised tasks, shutdown.

@@ -1,0 +1,1 @@
+//! config.json and environment to a typed, validated configuration.

@@ -1,0 +1,12 @@
+//! The NGSI information model, its three wire forms, queries and JSON-LD contexts.
+//!
+//! This crate does no I/O: every decoder is a total function from bytes to a value or an error, every encoder writes
+//! into a buffer. The model is NGSI-LD's (ETSI GS CIM 009, clause 4.5) widened by what NGSI-10 (v1) and NGSIv2 need.
+
+pub mod json;
+pub mod model;
+pub mod time;
+
+pub use json::Json;
+pub use model::{Attribute, Detail, Entity, EntityKey, Kind, Name, Tenant};
+pub use time::Timestamp;

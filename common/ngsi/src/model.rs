@@ -1,0 +1,212 @@
+//! The canonical entity: one model under three faces.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+use crate::{Json, Timestamp};
+
+/// Prefix of every name that no `@context` maps elsewhere (ETSI GS CIM 009, clause 5.5.7).
+pub const DEFAULT_CONTEXT: &str = "https://uri.etsi.org/ngsi-ld/default-context/";
+
+/// The name of an entity type or attribute, as an IRI from which [`DEFAULT_CONTEXT`] is left out.
+///
+/// So `temperature` written through NGSI v1 or v2 is the same name as NGSI-LD's default expansion of it, while a name
+/// that a user's `@context` maps keeps its full IRI.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Name(SmolStr);
+
+impl Name {
+    /// From an expanded IRI or a short name: `DEFAULT_CONTEXT` is stripped when present.
+    #[must_use]
+    pub fn new(iri: &str) -> Self {
+        Name(SmolStr::new(iri.strip_prefix(DEFAULT_CONTEXT).filter(|short| !short.is_empty()).unwrap_or(iri)))
+    }
+
+    /// The short form that v1 and v2 show.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The full IRI that NGSI-LD means.
+    #[must_use]
+    pub fn iri(&self) -> Cow<'_, str> {
+        if self.0.contains(':') { Cow::Borrowed(&self.0) } else { Cow::Owned(format!("{DEFAULT_CONTEXT}{}", self.0)) }
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Name::new(text)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The tenant of a request; empty means the default tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tenant(pub SmolStr);
+
+impl Tenant {
+    /// Whether this is the default tenant.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What identifies an entity at a broker. The type is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntityKey {
+    /// `NGSILD-Tenant`, else `Fiware-Service`, else the default tenant.
+    pub tenant: Tenant,
+    /// `Fiware-ServicePath`; `/` by default.
+    pub path: SmolStr,
+    /// The entity id, as the client wrote it.
+    pub id: SmolStr,
+}
+
+/// The kind of an attribute instance (ETSI GS CIM 009, clause 4.5.2 and following).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// `value` is any JSON value.
+    #[default]
+    Property,
+    /// `value` is a GeoJSON geometry.
+    GeoProperty,
+    /// `value` is a URI, or an array of URIs (`object`).
+    Relationship,
+    /// `value` is an object from language tag to text (`languageMap`).
+    LanguageProperty,
+    /// `value` is raw JSON that no context touches (`json`).
+    JsonProperty,
+    /// `value` is one or several vocabulary terms (`vocab`), expanded.
+    VocabProperty,
+    /// `value` is an ordered array (`valueList`).
+    ListProperty,
+    /// `value` is an ordered array of URIs (`objectList`).
+    ListRelationship,
+}
+
+/// One instance of an attribute, or of an attribute of an attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// The name.
+    pub name: Name,
+    /// What the value is.
+    pub kind: Kind,
+    /// Whether it came as v1 domain metadata of the entity. A domain item and an attribute may have the same name.
+    pub domain: bool,
+    /// The value, in the form that [`Kind`] tells.
+    pub value: Json,
+    /// The free type text of v1 and v2 (`float`, `Number`, `point`, …).
+    pub value_type: Option<SmolStr>,
+    /// When this instance was created.
+    pub created_at: Timestamp,
+    /// When this instance was last written.
+    pub modified_at: Timestamp,
+    /// The parts that most attributes lack.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// The less frequent parts of an attribute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// `datasetId`; instances of one attribute differ in it.
+    pub dataset_id: Option<SmolStr>,
+    /// `observedAt`
+    pub observed_at: Option<Timestamp>,
+    /// `unitCode`
+    pub unit_code: Option<SmolStr>,
+    /// `objectType` of a Relationship.
+    pub object_type: Option<Name>,
+    /// Properties and relationships of the attribute; v1 and v2 call them metadata.
+    pub attributes: Vec<Attribute>,
+}
+
+/// An entity, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entity {
+    /// The id, as the client wrote it.
+    pub id: SmolStr,
+    /// The types; empty if a v1 element had none.
+    pub types: SmallVec<[Name; 1]>,
+    /// Attribute instances and domain metadata, in the order in which they first came.
+    pub attributes: Vec<Attribute>,
+    /// `scope` (ETSI GS CIM 009, clause 4.18).
+    pub scopes: Vec<SmolStr>,
+    /// When the entity was created.
+    pub created_at: Timestamp,
+    /// When the entity was last written.
+    pub modified_at: Timestamp,
+}
+
+impl Attribute {
+    /// A Property with this value and no further detail.
+    #[must_use]
+    pub fn property(name: impl Into<Name>, value: Json, at: Timestamp) -> Self {
+        Attribute {
+            name: name.into(),
+            kind: Kind::Property,
+            domain: false,
+            value,
+            value_type: None,
+            created_at: at,
+            modified_at: at,
+            detail: None,
+        }
+    }
+
+    /// `datasetId`, if the instance has one.
+    #[must_use]
+    pub fn dataset_id(&self) -> Option<&str> {
+        self.detail.as_ref()?.dataset_id.as_deref()
+    }
+
+    /// The attributes of the attribute (v1 and v2: metadata).
+    #[must_use]
+    pub fn attributes(&self) -> &[Attribute] {
+        self.detail.as_ref().map_or(&[], |detail| &detail.attributes)
+    }
+
+    /// Whether both are the same slot of an entity: a write of one replaces the other.
+    #[must_use]
+    pub fn same_instance(&self, other: &Attribute) -> bool {
+        self.name == other.name && self.domain == other.domain && self.dataset_id() == other.dataset_id()
+    }
+}
+
+impl Entity {
+    /// An entity without attributes.
+    #[must_use]
+    pub fn new(id: &str, entity_type: Option<&str>, at: Timestamp) -> Self {
+        Entity {
+            id: SmolStr::new(id),
+            types: entity_type.into_iter().map(Name::new).collect(),
+            attributes: Vec::new(),
+            scopes: Vec::new(),
+            created_at: at,
+            modified_at: at,
+        }
+    }
+
+    /// The instances of an attribute that is not domain metadata.
+    pub fn instances<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Attribute> {
+        self.attributes.iter().filter(move |attribute| !attribute.domain && attribute.name == *name)
+    }
+
+    /// The v1 domain metadata.
+    pub fn domain_metadata(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter().filter(|attribute| attribute.domain)
+    }
+}

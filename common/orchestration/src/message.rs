@@ -1,0 +1,126 @@
+//! The envelope of every message on the bus.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One JSON object with exactly these keys; other spellings of the keys are read too, as upstream's decoder does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// What it is.
+    #[serde(rename = "Type", alias = "type")]
+    pub message_type: String,
+    /// The routing key that it was sent with.
+    #[serde(rename = "RoutingKey", alias = "routingKey", alias = "routing_key", default)]
+    pub routing_key: String,
+    /// The component that sent it, for example `Master.001`.
+    #[serde(rename = "From", alias = "from", default)]
+    pub from: String,
+    /// The payload, in the form that the type tells.
+    #[serde(rename = "PayLoad", alias = "Payload", alias = "payload", default)]
+    pub payload: Value,
+}
+
+/// The types of messages (`reference`: upstream's `common/communicator` and our two for the full sync).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageType {
+    /// `MASTER_JOIN`
+    MasterJoin,
+    /// `MASTER_LEAVE`
+    MasterLeave,
+    /// `ServiceIntent`
+    ServiceIntent,
+    /// `WORKER_JOIN`
+    WorkerJoin,
+    /// `WORKER_HEARTBEAT`
+    WorkerHeartbeat,
+    /// `WORKER_LEAVE`
+    WorkerLeave,
+    /// `ADD_TASK`
+    AddTask,
+    /// `REMOVE_TASK`
+    RemoveTask,
+    /// `ADD_INPUT`
+    AddInput,
+    /// `REMOVE_INPUT`
+    RemoveInput,
+    /// `PREFETCH_IMAGE`
+    PrefetchImage,
+    /// `TASK_UPDATE`
+    TaskUpdate,
+    /// `TASK_INFO`
+    TaskInfo,
+    /// `WORKER_TASKS`: ours, a worker's full report.
+    WorkerTasks,
+    /// `DESIRED_TASKS`: ours, a master's full answer.
+    DesiredTasks,
+}
+
+impl MessageType {
+    /// Every type.
+    pub const ALL: [MessageType; 15] = [
+        MessageType::MasterJoin,
+        MessageType::MasterLeave,
+        MessageType::ServiceIntent,
+        MessageType::WorkerJoin,
+        MessageType::WorkerHeartbeat,
+        MessageType::WorkerLeave,
+        MessageType::AddTask,
+        MessageType::RemoveTask,
+        MessageType::AddInput,
+        MessageType::RemoveInput,
+        MessageType::PrefetchImage,
+        MessageType::TaskUpdate,
+        MessageType::TaskInfo,
+        MessageType::WorkerTasks,
+        MessageType::DesiredTasks,
+    ];
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MessageType::MasterJoin => "MASTER_JOIN",
+            MessageType::MasterLeave => "MASTER_LEAVE",
+            MessageType::ServiceIntent => "ServiceIntent",
+            MessageType::WorkerJoin => "WORKER_JOIN",
+            MessageType::WorkerHeartbeat => "WORKER_HEARTBEAT",
+            MessageType::WorkerLeave => "WORKER_LEAVE",
+            MessageType::AddTask => "ADD_TASK",
+            MessageType::RemoveTask => "REMOVE_TASK",
+            MessageType::AddInput => "ADD_INPUT",
+            MessageType::RemoveInput => "REMOVE_INPUT",
+            MessageType::PrefetchImage => "PREFETCH_IMAGE",
+            MessageType::TaskUpdate => "TASK_UPDATE",
+            MessageType::TaskInfo => "TASK_INFO",
+            MessageType::WorkerTasks => "WORKER_TASKS",
+            MessageType::DesiredTasks => "DESIRED_TASKS",
+        }
+    }
+
+    /// The type of this word, if we know it.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl Envelope {
+    /// Wraps a payload.
+    ///
+    /// # Errors
+    /// If the payload cannot be written as JSON.
+    pub fn new(kind: MessageType, routing_key: &str, from: &str, payload: &impl Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Envelope {
+            message_type: kind.as_str().to_owned(),
+            routing_key: routing_key.to_owned(),
+            from: from.to_owned(),
+            payload: serde_json::to_value(payload)?,
+        })
+    }
+
+    /// The type, if we know it.
+    #[must_use]
+    pub fn kind(&self) -> Option<MessageType> {
+        MessageType::from_word(&self.message_type)
+    }
+}

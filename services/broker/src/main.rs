@@ -1,0 +1,3 @@
+//! `fogflow-broker`
+
+fn main() {}

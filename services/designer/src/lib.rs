@@ -1,0 +1,1 @@
+//! FogFlow designer: registry of operators, topologies, functions and intents, and the dashboard.

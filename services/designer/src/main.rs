@@ -1,0 +1,3 @@
+//! `fogflow-designer`
+
+fn main() {}

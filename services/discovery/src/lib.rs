@@ -1,0 +1,1 @@
+//! FogFlow discovery: which broker has which entity, and where.

@@ -1,0 +1,3 @@
+//! `fogflow-discovery`
+
+fn main() {}

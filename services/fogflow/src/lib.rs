@@ -1,0 +1,1 @@
+//! The FogFlow node in one process, and its command line.

@@ -1,0 +1,3 @@
+//! `fogflow`
+
+fn main() {}

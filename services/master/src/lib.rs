@@ -1,0 +1,1 @@
+//! FogFlow master: pure planner and reconciler.

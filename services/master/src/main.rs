@@ -1,0 +1,3 @@
+//! `fogflow-master`
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! FogFlow worker: runs task instances as processes, docker containers or pods.

@@ -1,0 +1,3 @@
+//! `fogflow-worker`
+
+fn main() {}
