@@ -1,0 +1,33 @@
+# run · test · bench · images · charts
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+.PHONY: help run build dashboard test bench images charts
+
+help: ## What each target does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: build ## Build everything and start one node with the demo; state in ./data
+	$(CARGO_TARGET_DIR)/release/fogflow up $(ARGS)
+
+build: dashboard ## Build the release binaries with the dashboard in them
+	tests/setup build
+	FOGFLOW_DASHBOARD=required cargo build --release --locked --bins
+
+dashboard: ## Build the dashboard
+	cd services/designer/dashboard && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+test: ## Install what the tests need and run them all
+	tests/setup test
+	tests/run
+
+bench: ## Measure the node beside a bare server; prints the tables of docs/performance.md
+	tests/setup build
+	bench/run
+
+images: build ## Container images as OCI archives
+	docker/build
+
+charts: ## Package the Helm charts
+	charts/package
