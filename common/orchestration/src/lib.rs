@@ -7,12 +7,14 @@
 pub mod message;
 pub mod operator;
 pub mod profile;
+pub mod report;
 pub mod task;
 pub mod topology;
 
 pub use message::{Envelope, MessageType};
 pub use operator::{Code, DockerImage, Executable, Operator, Parameter};
 pub use profile::{Location, MasterProfile, WorkerProfile};
+pub use report::{LeaseReply, LeaseRequest, MasterReport, RegistrySnapshot, TaskInput, TaskOutput, TaskRow};
 pub use task::{
     DesiredTasks, EntityDetail, FlowInfo, InputStream, OutputStream, ScheduledTaskInstance, TaskInfo, TaskState, TaskUpdate, WorkerTasks,
 };
