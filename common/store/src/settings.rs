@@ -1,0 +1,68 @@
+//! Which engine, where, how durable: the choice made in `config.json` (`store {engine, url}`, `broker.durability`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::SharedStore;
+use crate::embedded::EmbeddedStore;
+use crate::memory::MemoryStore;
+use crate::model::StoreError;
+
+/// The engine of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// One directory, one process.
+    #[default]
+    Embedded,
+    /// PostgreSQL, shared by replicas.
+    Postgres,
+    /// Dgraph over HTTP, for the designer's registry.
+    Dgraph,
+    /// Nothing survives the process. For tests.
+    Memory,
+}
+
+/// When the embedded engine answers a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When the disk has it (one fdatasync per group of commits): survives power loss.
+    #[default]
+    Fsync,
+    /// When the operating system has it; the disk follows within about 100 ms. Survives the death of the process, not
+    /// power loss.
+    Relaxed,
+}
+
+/// What [`open`] needs to know.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The engine.
+    pub engine: Engine,
+    /// The libpq URL of PostgreSQL or the base URL of Dgraph; unused by the others.
+    pub url: String,
+    /// Whose store it is, for example `broker`: keeps apart services that share one database.
+    pub service: String,
+    /// The directory of the embedded engine, for example `data/broker`.
+    pub dir: PathBuf,
+    /// The durability of the embedded engine.
+    pub durability: Durability,
+}
+
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// [`StoreError::InUse`] when another process has the directory, [`StoreError::Damaged`] when it cannot be read,
+/// [`StoreError::Unavailable`] when the server's address is wrong or the engine does not start.
+pub async fn open(settings: &StoreSettings) -> Result<SharedStore, StoreError> {
+    Ok(match settings.engine {
+        Engine::Embedded => Arc::new(EmbeddedStore::open(&settings.dir, settings.durability).await?),
+        Engine::Memory => Arc::new(MemoryStore::new()),
+        Engine::Postgres | Engine::Dgraph => {
+            return Err(StoreError::Unavailable(format!("the engine {:?} is not built yet", settings.engine)));
+        }
+    })
+}
