@@ -1,0 +1,275 @@
+//! The entities of one tenant in memory, with their indexes.
+//!
+//! A record is replaced whole (`Arc<Entity>`), so a reader that has taken one keeps a consistent view without a lock.
+//! Records live in numbered slots; the indexes by type and attribute are ordered sets of slots, which lets a long scan
+//! let go of the lock and come back to where it was.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use fogflow_ngsi::{Entity, Name};
+use fogflow_store::{Sequence, Version};
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// An entity as it is stored.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The entity.
+    pub entity: Arc<Entity>,
+    /// Its service path.
+    pub path: SmolStr,
+    /// The store's version of its document.
+    pub version: Version,
+    /// The commit that wrote it.
+    pub sequence: Sequence,
+}
+
+/// Where a scan looks.
+#[derive(Clone, Debug)]
+pub enum Reach {
+    /// Every entity.
+    All,
+    /// Entities of one of these types.
+    Types(Vec<Name>),
+    /// Entities that have an attribute of one of these names.
+    Attributes(Vec<Name>),
+}
+
+/// The entities of one tenant.
+#[derive(Debug, Default)]
+pub struct Space {
+    slots: Vec<Option<Record>>,
+    free: Vec<u32>,
+    by_id: Map<SmolStr, SmallVec<[u32; 2]>>,
+    by_type: Map<Name, BTreeSet<u32>>,
+    by_attribute: Map<Name, BTreeSet<u32>>,
+    /// The last commit that was applied here.
+    pub applied: Sequence,
+}
+
+impl Space {
+    /// How many entities there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entity with this id and path; any path if `None`.
+    #[must_use]
+    pub fn get(&self, path: Option<&str>, id: &str) -> Option<&Record> {
+        self.by_id.get(id)?.iter().filter_map(|slot| self.record(*slot)).find(|record| path.is_none_or(|path| record.path == path))
+    }
+
+    /// All entities with this id, one per service path.
+    pub fn with_id<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a Record> + use<'a> {
+        self.by_id.get(id).into_iter().flatten().filter_map(|slot| self.record(*slot))
+    }
+
+    fn record(&self, slot: u32) -> Option<&Record> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    fn slot_of(&self, path: &str, id: &str) -> Option<u32> {
+        self.by_id.get(id)?.iter().copied().find(|slot| self.record(*slot).is_some_and(|record| record.path == path))
+    }
+
+    /// Up to `limit` records of `reach` in slot order, beginning at `from`; and where to go on, if there may be more.
+    #[must_use]
+    pub fn page(&self, reach: &Reach, from: u32, limit: usize) -> (Vec<Record>, Option<u32>) {
+        let sets: Vec<&BTreeSet<u32>> = match reach {
+            Reach::All => return self.page_all(from, limit),
+            Reach::Types(names) => names.iter().filter_map(|name| self.by_type.get(name)).collect(),
+            Reach::Attributes(names) => names.iter().filter_map(|name| self.by_attribute.get(name)).collect(),
+        };
+        let range = (Bound::Included(from), Bound::Unbounded);
+        let mut slots: Vec<u32> = sets.iter().flat_map(|set| set.range(range).take(limit + 1)).copied().collect();
+        if sets.len() > 1 {
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        let next = slots.get(limit).copied();
+        slots.truncate(limit);
+        (slots.into_iter().filter_map(|slot| self.record(slot).cloned()).collect(), next)
+    }
+
+    fn page_all(&self, from: u32, limit: usize) -> (Vec<Record>, Option<u32>) {
+        let start = (from as usize).min(self.slots.len());
+        let end = start.saturating_add(limit).min(self.slots.len());
+        let records = self.slots.get(start..end).unwrap_or_default().iter().flatten().cloned().collect();
+        (records, if end < self.slots.len() { u32::try_from(end).ok() } else { None })
+    }
+
+    /// Every record of `reach`, at one moment.
+    #[must_use]
+    pub fn all(&self, reach: &Reach) -> Vec<Record> {
+        self.page(reach, 0, usize::MAX - 1).0
+    }
+
+    /// Distinct types with the number of entities that have them.
+    pub fn types(&self) -> impl Iterator<Item = (&Name, usize)> {
+        self.by_type.iter().map(|(name, slots)| (name, slots.len()))
+    }
+
+    /// Distinct attribute names with the number of entities that have them.
+    pub fn attributes(&self) -> impl Iterator<Item = (&Name, usize)> {
+        self.by_attribute.iter().map(|(name, slots)| (name, slots.len()))
+    }
+
+    /// Puts a record in the place of an older one.
+    pub fn put(&mut self, record: Record) {
+        self.applied = self.applied.max(record.sequence);
+        if let Some(slot) = self.slot_of(&record.path, &record.entity.id) {
+            let Some(place) = self.slots.get_mut(slot as usize) else { return };
+            let new = Arc::clone(&record.entity);
+            if let Some(old) = place.replace(record) {
+                self.reindex(slot, Some(&old.entity), Some(&new));
+            }
+            return;
+        }
+        let entity = Arc::clone(&record.entity);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.slots.get_mut(slot as usize) {
+                    *place = Some(record);
+                }
+                slot
+            }
+            None => {
+                self.slots.push(Some(record));
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.by_id.entry(entity.id.clone()).or_default().push(slot);
+        self.reindex(slot, None, Some(&entity));
+    }
+
+    /// Removes the entity.
+    pub fn remove(&mut self, path: &str, id: &str, sequence: Sequence) {
+        self.applied = self.applied.max(sequence);
+        let Some(slot) = self.slot_of(path, id) else { return };
+        let Some(old) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.free.push(slot);
+        if let Some(slots) = self.by_id.get_mut(id) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_id.remove(id);
+            }
+        }
+        self.reindex(slot, Some(&old.entity), None);
+    }
+
+    fn reindex(&mut self, slot: u32, old: Option<&Entity>, new: Option<&Entity>) {
+        let types = |entity: Option<&Entity>| entity.map(|entity| entity.types.clone()).unwrap_or_default();
+        if old.map(|entity| &entity.types) != new.map(|entity| &entity.types) {
+            move_slot(&mut self.by_type, slot, types(old).iter(), types(new).iter());
+        }
+        let same_names = match (old, new) {
+            (Some(old), Some(new)) => {
+                old.attributes.len() == new.attributes.len()
+                    && old.attributes.iter().zip(&new.attributes).all(|(old, new)| old.name == new.name)
+            }
+            _ => false,
+        };
+        if !same_names {
+            let names = |entity: Option<&Entity>| -> Vec<Name> {
+                entity.map(|entity| entity.attributes.iter().map(|attribute| attribute.name.clone()).collect()).unwrap_or_default()
+            };
+            move_slot(&mut self.by_attribute, slot, names(old).iter(), names(new).iter());
+        }
+    }
+}
+
+fn move_slot<'a>(
+    index: &mut Map<Name, BTreeSet<u32>>,
+    slot: u32,
+    old: impl Iterator<Item = &'a Name>,
+    new: impl Iterator<Item = &'a Name>,
+) {
+    for name in old {
+        if let Some(slots) = index.get_mut(name) {
+            slots.remove(&slot);
+            if slots.is_empty() {
+                index.remove(name);
+            }
+        }
+    }
+    for name in new {
+        match index.get_mut(name) {
+            Some(slots) => {
+                slots.insert(slot);
+            }
+            None => {
+                index.insert(name.clone(), BTreeSet::from([slot]));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogflow_ngsi::{Attribute, Json, Timestamp};
+
+    fn record(id: &str, kind: &str, attributes: &[&str], sequence: u64) -> Record {
+        let mut entity = Entity::new(id, Some(kind), Timestamp(1));
+        entity.attributes = attributes.iter().map(|name| Attribute::property(*name, Json::NULL, Timestamp(1))).collect();
+        Record { entity: Arc::new(entity), path: "/".into(), version: sequence, sequence }
+    }
+
+    fn ids(records: &[Record]) -> Vec<&str> {
+        records.iter().map(|record| record.entity.id.as_str()).collect()
+    }
+
+    #[test]
+    fn indexes_follow_a_change_of_type_and_attributes() {
+        let mut space = Space::default();
+        space.put(record("a", "Car", &["speed"], 1));
+        space.put(record("a", "Truck", &["load"], 2));
+        assert!(space.all(&Reach::Types(vec!["Car".into()])).is_empty());
+        assert_eq!(ids(&space.all(&Reach::Types(vec!["Truck".into()]))), ["a"]);
+        assert!(space.all(&Reach::Attributes(vec!["speed".into()])).is_empty());
+        assert_eq!(ids(&space.all(&Reach::Attributes(vec!["load".into()]))), ["a"]);
+        assert_eq!(space.applied, 2);
+    }
+
+    #[test]
+    fn one_id_on_two_service_paths_is_two_entities() {
+        let mut space = Space::default();
+        space.put(record("a", "Car", &[], 1));
+        space.put(Record { path: "/other".into(), ..record("a", "Van", &[], 2) });
+        assert_eq!(space.len(), 2);
+        space.remove("/", "a", 3);
+        assert_eq!(space.get(None, "a").map(|record| record.path.as_str()), Some("/other"));
+        assert!(space.get(Some("/"), "a").is_none());
+    }
+
+    #[test]
+    fn pages_of_a_union_of_types_show_each_entity_once() {
+        let mut space = Space::default();
+        for number in 0..10 {
+            space.put(record(&format!("e{number}"), if number % 2 == 0 { "A" } else { "B" }, &[], number + 1));
+        }
+        let reach = Reach::Types(vec!["A".into(), "B".into()]);
+        let (mut from, mut seen) = (0, Vec::new());
+        loop {
+            let (records, next) = space.page(&reach, from, 3);
+            seen.extend(records.iter().map(|record| record.entity.id.to_string()));
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        assert_eq!(seen, (0..10).map(|number| format!("e{number}")).collect::<Vec<_>>());
+    }
+}
