@@ -8,6 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use crate::Timestamp;
+
 /// A JSON value kept as its text, as the client sent it.
 ///
 /// Numbers, booleans and short strings need no allocation; writing the value out is a copy; a number keeps the digits
@@ -87,6 +89,12 @@ impl Json {
         if inner.contains('\\') { serde_json::from_str(&self.0).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
     }
 
+    /// The point in time, if the value is a string that says one.
+    #[must_use]
+    pub fn as_timestamp(&self) -> Option<Timestamp> {
+        self.as_str()?.parse().ok()
+    }
+
     /// The value as a tree.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -102,6 +110,13 @@ impl Json {
                 (None, None) => self.to_value() == other.to_value(),
                 _ => false,
             }
+    }
+}
+
+impl Default for Json {
+    /// `null`
+    fn default() -> Self {
+        Json::NULL
     }
 }
 

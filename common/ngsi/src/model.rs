@@ -109,7 +109,8 @@ pub struct Attribute {
     pub domain: bool,
     /// The value, in the form that [`Kind`] tells.
     pub value: Json,
-    /// The free type text of v1 and v2 (`float`, `Number`, `point`, …).
+    /// The free type text of v1 and v2 (`float`, `Number`, `point`, …); empty if v1 gave none, `None` if it was written
+    /// through NGSI-LD.
     pub value_type: Option<SmolStr>,
     /// When this instance was created.
     pub created_at: Timestamp,
@@ -151,6 +152,22 @@ pub struct Entity {
     pub modified_at: Timestamp,
 }
 
+impl Kind {
+    /// Whether a value has the form that this kind needs.
+    #[must_use]
+    pub fn allows(self, value: &Json) -> bool {
+        let text_or_texts = |value: &Json| value.as_str().is_some() || serde_json::from_str::<Vec<Cow<'_, str>>>(value.as_text()).is_ok();
+        match self {
+            Kind::Property | Kind::JsonProperty => true,
+            Kind::GeoProperty => crate::geometry::parse(value.as_text()).is_ok(),
+            Kind::Relationship | Kind::VocabProperty => text_or_texts(value),
+            Kind::LanguageProperty => value.is_object(),
+            Kind::ListProperty => value.is_array(),
+            Kind::ListRelationship => value.is_array() && text_or_texts(value),
+        }
+    }
+}
+
 impl Attribute {
     /// A Property with this value and no further detail.
     #[must_use]
@@ -182,7 +199,23 @@ impl Attribute {
     /// Whether both are the same slot of an entity: a write of one replaces the other.
     #[must_use]
     pub fn same_instance(&self, other: &Attribute) -> bool {
-        self.name == other.name && self.domain == other.domain && self.dataset_id() == other.dataset_id()
+        self.name == other.name
+            && self.dataset_id() == other.dataset_id()
+            && (self.domain == other.domain || self.is_place() && other.is_place())
+    }
+
+    /// Whether it is a place. A place is the same slot in all faces: v1's domain metadata and NGSI-LD's GeoProperty.
+    fn is_place(&self) -> bool {
+        self.kind == Kind::GeoProperty
+    }
+
+    /// Sets its times, and those of its own attributes.
+    pub fn stamp(&mut self, at: Timestamp) {
+        self.created_at = at;
+        self.modified_at = at;
+        if let Some(detail) = &mut self.detail {
+            detail.attributes.iter_mut().for_each(|inner| inner.stamp(at));
+        }
     }
 }
 
@@ -198,6 +231,13 @@ impl Entity {
             created_at: at,
             modified_at: at,
         }
+    }
+
+    /// Sets all times, as of an entity that is new.
+    pub fn stamp(&mut self, at: Timestamp) {
+        self.created_at = at;
+        self.modified_at = at;
+        self.attributes.iter_mut().for_each(|attribute| attribute.stamp(at));
     }
 
     /// The instances of an attribute that is not domain metadata.

@@ -1,0 +1,5 @@
+//! Query languages, evaluated against entities.
+
+mod string_query;
+
+pub use string_query::StringQuery;

@@ -1,0 +1,209 @@
+//! Writes JSON text straight into a buffer.
+
+/// A JSON writer that places the commas.
+///
+/// It trusts its caller to call [`key`](Self::key) inside objects only and to close what it opened; everything it is
+/// given as content is escaped, except for [`raw`](Self::raw), which takes JSON text that was checked before.
+pub struct JsonWriter<'a> {
+    out: &'a mut Vec<u8>,
+    after_value: bool,
+}
+
+impl<'a> JsonWriter<'a> {
+    /// Appends to `out`.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        JsonWriter { out, after_value: false }
+    }
+
+    #[inline]
+    fn separate(&mut self) {
+        if self.after_value {
+            self.out.push(b',');
+        }
+        self.after_value = true;
+    }
+
+    /// `{`
+    #[inline]
+    pub fn begin_object(&mut self) {
+        self.separate();
+        self.out.push(b'{');
+        self.after_value = false;
+    }
+
+    /// `}`
+    #[inline]
+    pub fn end_object(&mut self) {
+        self.out.push(b'}');
+        self.after_value = true;
+    }
+
+    /// `[`
+    #[inline]
+    pub fn begin_array(&mut self) {
+        self.separate();
+        self.out.push(b'[');
+        self.after_value = false;
+    }
+
+    /// `]`
+    #[inline]
+    pub fn end_array(&mut self) {
+        self.out.push(b']');
+        self.after_value = true;
+    }
+
+    /// The name of the next member.
+    #[inline]
+    pub fn key(&mut self, name: &str) {
+        self.separate();
+        write_string(self.out, name);
+        self.out.push(b':');
+        self.after_value = false;
+    }
+
+    /// A string, escaped.
+    #[inline]
+    pub fn string(&mut self, content: &str) {
+        self.separate();
+        write_string(self.out, content);
+    }
+
+    /// A text that is one complete JSON value.
+    #[inline]
+    pub fn raw(&mut self, json: &str) {
+        self.separate();
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// An integer.
+    pub fn integer(&mut self, number: i64) {
+        self.separate();
+        let mut digits = [0_u8; 20];
+        let mut start = digits.len();
+        let mut rest = number.unsigned_abs();
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            self.out.push(b'-');
+        }
+        self.out.extend_from_slice(&digits[start..]);
+    }
+
+    /// `true` or `false`
+    pub fn boolean(&mut self, value: bool) {
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    /// A member that is a string.
+    #[inline]
+    pub fn string_member(&mut self, name: &str, content: &str) {
+        self.key(name);
+        self.string(content);
+    }
+
+    /// A member whose value is JSON text.
+    #[inline]
+    pub fn raw_member(&mut self, name: &str, json: &str) {
+        self.key(name);
+        self.raw(json);
+    }
+
+    /// A member whose value is displayed as a string that needs no escaping, such as a time.
+    pub fn plain_member(&mut self, name: &str, value: impl std::fmt::Display) {
+        use std::io::Write;
+        self.key(name);
+        self.separate();
+        self.out.push(b'"');
+        // Writing into a Vec cannot fail.
+        let _ = write!(self.out, "{value}");
+        self.out.push(b'"');
+    }
+
+    /// A value that serde writes; one that cannot be serialised becomes `null`.
+    pub fn value<T: serde::Serialize + ?Sized>(&mut self, value: &T) {
+        self.separate();
+        let start = self.out.len();
+        if serde_json::to_writer(&mut *self.out, value).is_err() {
+            self.out.truncate(start);
+            self.out.extend_from_slice(b"null");
+        }
+    }
+}
+
+fn write_string(out: &mut Vec<u8>, content: &str) {
+    out.push(b'"');
+    if content.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(content.as_bytes());
+    } else {
+        escape(out, content);
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, content: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for byte in content.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control @ 0..0x20 => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(control >> 4)]);
+                out.push(HEX[usize::from(control & 15)]);
+            }
+            other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn commas_stand_between_values_only() {
+        let mut out = Vec::new();
+        let mut w = JsonWriter::new(&mut out);
+        w.begin_object();
+        w.string_member("a", "x");
+        w.key("b");
+        w.begin_array();
+        w.integer(i64::MIN);
+        w.integer(0);
+        w.begin_object();
+        w.end_object();
+        w.boolean(true);
+        w.end_array();
+        w.raw_member("c", "null");
+        w.end_object();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x","b":[-9223372036854775808,0,{},true],"c":null}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn every_string_reads_back(content in ".*") {
+            let mut out = Vec::new();
+            JsonWriter::new(&mut out).string(&content);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), content);
+        }
+
+        #[test]
+        fn every_integer_reads_back(number: i64) {
+            let mut out = Vec::new();
+            JsonWriter::new(&mut out).integer(number);
+            prop_assert_eq!(serde_json::from_slice::<i64>(&out).unwrap(), number);
+        }
+    }
+}
