@@ -4,16 +4,21 @@
 //! The JSON spelling of every field is upstream's (release 3.2.8), so that an upstream worker, master or client can
 //! take part; fields that upstream does not know are optional and left out when empty.
 
+pub mod go_json;
+pub mod ids;
 pub mod message;
 pub mod operator;
 pub mod profile;
 pub mod report;
+pub mod report;
+pub mod routing;
 pub mod task;
 pub mod topology;
 
 pub use message::{Envelope, MessageType};
 pub use operator::{Code, DockerImage, Executable, Operator, Parameter};
 pub use profile::{Location, MasterProfile, WorkerProfile};
+pub use report::{LeaseReply, LeaseRequest, MasterReport, Registry, TaskRow};
 pub use report::{LeaseReply, LeaseRequest, MasterReport, RegistrySnapshot, TaskInput, TaskOutput, TaskRow};
 pub use task::{
     DesiredTasks, EntityDetail, FlowInfo, InputStream, OutputStream, ScheduledTaskInstance, TaskInfo, TaskState, TaskUpdate, WorkerTasks,

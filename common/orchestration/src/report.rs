@@ -1,38 +1,39 @@
-//! What designer and master say to each other over HTTP: the registry as a whole, leases, and the master's report.
+//! What master and designer tell each other over HTTP (internal routes of the designer, REST routes of the master).
 
 use serde::{Deserialize, Serialize};
 
 use crate::operator::Operator;
 use crate::profile::WorkerProfile;
-use crate::task::TaskState;
+use crate::task::{InputStream, OutputStream};
 use crate::topology::{IntentState, ServiceIntent, Topology};
 
-/// Reply of the designer's `GET /internal/registry`: everything that a plan needs, as of one generation.
+/// Reply of the designer's `GET /internal/registry`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RegistrySnapshot {
-    /// Grows with each change of the registry.
+pub struct Registry {
+    /// Changes with every change of what follows.
     pub generation: u64,
     /// All operators.
     pub operators: Vec<Operator>,
     /// All topologies, those of fog functions included.
     pub topologies: Vec<Topology>,
-    /// Stored intents, and those of enabled fog functions.
+    /// Stored intents and those of enabled fog functions.
     pub intents: Vec<ServiceIntent>,
 }
 
 /// Body of the designer's `POST /internal/lease/{name}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LeaseRequest {
     /// Who asks.
     pub holder: String,
     /// For how long, in milliseconds.
-    #[serde(rename = "ttlMs")]
     pub ttl_ms: u64,
 }
 
-/// Reply of the designer's `POST /internal/lease/{name}`.
+/// Reply to a [`LeaseRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LeaseReply {
     /// Whether the asking holder has it now.
     pub granted: bool,
@@ -42,29 +43,28 @@ pub struct LeaseReply {
     pub epoch: u64,
 }
 
-/// Body of the designer's `POST /internal/report`: what changed since the last report, or everything (`full`).
+/// Body of the designer's `POST /internal/report`; refused with 409 when the epoch is older than one it has seen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct MasterReport {
-    /// The leading master.
+    /// `Master.<site>`
     pub master: String,
-    /// Epoch of its lease; an older one than the designer has seen is answered 409.
+    /// Epoch of its lease.
     pub epoch: u64,
-    /// Whether intents, tasks and workers are all there are, not only those that changed.
+    /// Whether this is the whole state, which replaces what the designer has, or what changed since the last report.
     pub full: bool,
-    /// States of intents.
+    /// Intents whose state changed.
     pub intents: Vec<IntentState>,
-    /// Tasks as observed.
+    /// Tasks that changed.
     pub tasks: Vec<TaskRow>,
-    /// Ids of tasks that are gone.
-    #[serde(rename = "removedTasks")]
+    /// Tasks that are gone.
     pub removed_tasks: Vec<String>,
-    /// Workers as last heard of.
+    /// All workers that are alive, when any of them changed; empty otherwise.
     pub workers: Vec<WorkerProfile>,
 }
 
-/// A task instance as users see it (`GET /info/task` of the designer, `GET /tasks` of the master): upstream's columns first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One task as users see it: upstream's seven keys and ours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskRow {
     /// `Task.<topology>.<task>.<suffix>`
@@ -79,58 +79,34 @@ pub struct TaskRow {
     /// The intent that asks for it.
     #[serde(rename = "ServiceIntentID")]
     pub service_intent_id: String,
-    /// Its state.
+    /// A word of [`crate::TaskState`], as its worker reported it; `scheduled` until then.
     #[serde(rename = "Status")]
-    pub status: TaskState,
-    /// The worker that has it, or shall have it.
+    pub status: String,
+    /// Where it is, or shall be; empty while no worker has room.
     #[serde(rename = "Worker")]
     pub worker: String,
-    /// As [`TaskRow::task_id`]; upstream's page reads this one.
+    /// The same as `TaskID`, for clients of upstream.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Why, for `failed` and `paused`.
-    #[serde(rename = "Reason", skip_serializing_if = "String::is_empty")]
+    /// Why, for `failed`, `paused`, and tasks without a worker.
+    #[serde(rename = "Reason")]
     pub reason: String,
-    /// RFC 3339 time of the last change of state.
-    #[serde(rename = "Since", skip_serializing_if = "String::is_empty")]
+    /// RFC 3339 time of the last change of status.
+    #[serde(rename = "Since")]
     pub since: String,
     /// Base URL at which the task is reached.
-    #[serde(rename = "Endpoint", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "Endpoint")]
     pub endpoint: String,
-    /// How often it was restarted.
+    /// How often its worker restarted it.
     #[serde(rename = "Restarts")]
     pub restarts: u32,
-    /// Entities that it consumes.
+    /// Its input entities.
     #[serde(rename = "Inputs")]
-    pub inputs: Vec<TaskInput>,
-    /// Streams that it publishes.
+    pub inputs: Vec<InputStream>,
+    /// The entities that it publishes.
     #[serde(rename = "Outputs")]
-    pub outputs: Vec<TaskOutput>,
-    /// The operator that it runs.
-    #[serde(rename = "Operator", skip_serializing_if = "String::is_empty")]
+    pub outputs: Vec<OutputStream>,
+    /// The operator.
+    #[serde(rename = "Operator")]
     pub operator: String,
-}
-
-/// An input in a [`TaskRow`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TaskInput {
-    /// Entity type.
-    #[serde(rename = "Type")]
-    pub entity_type: String,
-    /// Entity id; empty means every entity of the type.
-    #[serde(rename = "ID")]
-    pub id: String,
-}
-
-/// An output in a [`TaskRow`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TaskOutput {
-    /// Entity type.
-    #[serde(rename = "Type")]
-    pub entity_type: String,
-    /// Entity id that it publishes under.
-    #[serde(rename = "StreamID")]
-    pub stream_id: String,
 }

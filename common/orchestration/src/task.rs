@@ -154,6 +154,28 @@ pub enum TaskState {
     Removed,
 }
 
+impl TaskState {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TaskState::Scheduled => "scheduled",
+            TaskState::Pulling => "pulling",
+            TaskState::Starting => "starting",
+            TaskState::Running => "running",
+            TaskState::Paused => "paused",
+            TaskState::Failed => "failed",
+            TaskState::Removed => "removed",
+        }
+    }
+}
+
+impl std::fmt::Display for TaskState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// Payload of `TASK_UPDATE`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
