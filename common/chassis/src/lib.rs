@@ -1,1 +1,39 @@
 //! What every service's main needs: logs, metrics, health, access, TLS, supervised tasks, shutdown.
+//!
+//! A service declares its routes with [`Routes`], spawns its tasks through its [`Process`] and is started by [`main`] (or, all five
+//! in one process, by `fogflow up`). Nothing here knows what a service does.
+
+mod access;
+mod client;
+mod cors;
+mod errors;
+mod guard;
+mod http_metrics;
+mod logs;
+mod openapi;
+mod process;
+mod process_metrics;
+mod readiness;
+mod routes;
+mod run;
+mod serve;
+mod standing;
+mod supervisor;
+mod telemetry;
+mod tls;
+
+pub use access::{Access, Security};
+pub use client::http_client;
+pub use errors::{ErrorForm, UsageError};
+pub use logs::init as init_logs;
+pub use process::Process;
+pub use readiness::{Readiness, ReadyPart};
+pub use routes::Routes;
+pub use run::{CommonArgs, load_config, main, run};
+pub use serve::{serve, serve_tls};
+pub use supervisor::{Drained, Supervisor, TaskClass, TaskStatus};
+pub use telemetry::{current_traceparent, inject_traceparent, set_parent, set_parent_from_headers};
+pub use tokio_util::sync::CancellationToken;
+
+/// Version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,34 @@
+//! The HTTP client of a process: one, cloned; pooled, with timeouts, without redirects.
+
+use std::time::Duration;
+
+use fogflow_config::Config;
+
+use crate::tls;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const TOTAL: Duration = Duration::from_secs(10);
+/// Below the idle limit of common servers (Node: 5 s), so that a request is not sent into a connection that is being closed.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+const POOL_PER_HOST: usize = 64;
+
+/// A client for calls to components and subscribers. 5 s to connect, 10 s for all; a request may set its own timeout. With
+/// `https.enabled` it presents this node's certificate.
+///
+/// # Errors
+/// When a certificate cannot be used.
+pub fn http_client(config: &Config) -> anyhow::Result<reqwest::Client> {
+    tls::install_provider();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config(&config.https)?)
+        .connect_timeout(CONNECT)
+        .timeout(TOTAL)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_PER_HOST)
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("fogflow/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
+}

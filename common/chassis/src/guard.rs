@@ -1,0 +1,121 @@
+//! What happens around every handler: access, body limit, errors in the face's form, panics, metrics, traces.
+//!
+//! It wraps the handler itself rather than the service, so that a request passes no further box and no further layer.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use futures::FutureExt as _;
+use tracing::Instrument as _;
+
+use crate::access::{Access, Security};
+use crate::cors;
+use crate::errors::ErrorForm;
+use crate::http_metrics::RouteMetrics;
+use crate::telemetry;
+
+/// Everything about a route that its requests need. Made once, when the router is built.
+pub(crate) struct RouteContext {
+    pub(crate) path: String,
+    pub(crate) access: Access,
+    pub(crate) body_limit: usize,
+    pub(crate) errors: ErrorForm,
+    pub(crate) security: Security,
+    pub(crate) metrics: RouteMetrics,
+}
+
+/// A handler behind its route's rules.
+#[derive(Clone)]
+pub(crate) struct Guarded<H> {
+    pub(crate) handler: H,
+    pub(crate) route: Arc<RouteContext>,
+}
+
+impl<H, T, S> Handler<T, S> for Guarded<H>
+where
+    H: Handler<T, S>,
+    S: Send + 'static,
+    T: 'static,
+{
+    type Future = std::pin::Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, mut request: Request, state: S) -> Self::Future {
+        let Guarded { handler, route } = self;
+        let began = Instant::now();
+        let is_page = request.headers().contains_key(header::ORIGIN);
+        let refused = route.refuse(&request);
+        let span = telemetry::request_span(&request, &route.path);
+        DefaultBodyLimit::max(route.body_limit).apply(&mut request);
+        Box::pin(async move {
+            let mut response = match refused {
+                Some(response) => response,
+                None => {
+                    let call = AssertUnwindSafe(async move { handler.call(request, state).await }).catch_unwind();
+                    let outcome = match span {
+                        Some(span) => call.instrument(span).await,
+                        None => call.await,
+                    };
+                    match outcome {
+                        Ok(response) => route.own_form(response).await,
+                        Err(_) => {
+                            tracing::error!(route = %route.path, "a handler panicked");
+                            (route.errors)(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+                        }
+                    }
+                }
+            };
+            if is_page {
+                cors::allow(response.headers_mut());
+            }
+            route.metrics.observe(response.status().as_u16(), began.elapsed());
+            response
+        })
+    }
+}
+
+impl RouteContext {
+    fn refuse(&self, request: &Request) -> Option<Response> {
+        if let Err(reason) = self.security.check(self.access, request.method(), request.headers(), request.extensions()) {
+            return Some((self.errors)(StatusCode::FORBIDDEN, reason));
+        }
+        if content_length(request.headers()).is_some_and(|length| length > self.body_limit) {
+            return Some((self.errors)(StatusCode::PAYLOAD_TOO_LARGE, &self.too_large()));
+        }
+        None
+    }
+
+    fn too_large(&self) -> String {
+        format!("the request body is larger than {} bytes", self.body_limit)
+    }
+
+    /// axum's extractors refuse in plain text; the faces of NGSI do not.
+    async fn own_form(&self, response: Response) -> Response {
+        let status = response.status();
+        if !status.is_client_error() || !is_extractor_text(response.headers()) {
+            return response;
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            return (self.errors)(status, &self.too_large());
+        }
+        let (parts, body) = response.into_parts();
+        match axum::body::to_bytes(body, 64 * 1024).await {
+            Ok(text) => (self.errors)(status, &String::from_utf8_lossy(&text)),
+            Err(_) => Response::from_parts(parts, Body::empty()),
+        }
+    }
+}
+
+fn is_extractor_text(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"text/plain; charset=utf-8")
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

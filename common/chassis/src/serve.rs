@@ -1,0 +1,159 @@
+//! Serving HTTP/1.1: bind, accept, and end without cutting a request in two.
+//!
+//! An own accept loop over hyper rather than `axum::serve`, because shutdown must close idle connections, cut those that hang, and end in a known time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use fogflow_config::Config;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+use crate::errors::UsageError;
+use crate::process::Process;
+use crate::tls;
+
+/// A request head must arrive within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests in flight may take this long after shutdown began; then their connections are cut.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Pause when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds `addr` now and serves the router until shutdown. Handlers can extract `ConnectInfo<SocketAddr>`.
+/// Returns the bound address, which has the real port when `addr` asks for port 0.
+///
+/// # Errors
+/// [`UsageError`] when the address cannot be bound.
+pub async fn serve(process: &Process, what: &str, addr: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
+    let listener = bind(what, addr).await?;
+    let local = listener.local_addr().context("the listener has no address")?;
+    tracing::info!(service = %process.name, address = %local, "{what} listens");
+    let (shutdown, name) = (process.shutdown.clone(), format!("{what} listener"));
+    process.tasks.spawn_critical(name, async move {
+        accept_loop(listener, router, shutdown).await;
+        Ok(())
+    });
+    Ok(local)
+}
+
+/// When `https.enabled`: binds a second, encrypted listener for the same router that demands a client certificate. Else `None`.
+///
+/// # Errors
+/// [`UsageError`] when the address cannot be bound or a certificate cannot be used.
+pub async fn serve_tls(
+    process: &Process,
+    what: &str,
+    addr: SocketAddr,
+    router: Router,
+    config: &Config,
+) -> anyhow::Result<Option<SocketAddr>> {
+    if !config.https.enabled {
+        return Ok(None);
+    }
+    let listener = bind(what, addr).await?;
+    let local = listener.local_addr().context("the listener has no address")?;
+    let server_config = tls::server_config(&config.https)?;
+    tracing::info!(service = %process.name, address = %local, "{what} listens (TLS, client certificates)");
+    let handle = axum_server::Handle::new();
+    let std_listener = listener.into_std().context("the listener cannot be handed over")?;
+    let server = axum_server::from_tcp_rustls(std_listener, axum_server::tls_rustls::RustlsConfig::from_config(server_config))
+        .context("the TLS listener cannot be used")?
+        .handle(handle.clone());
+    let shutdown = process.shutdown.clone();
+    process.tasks.spawn(format!("{what} TLS shutdown"), async move {
+        shutdown.cancelled().await;
+        handle.graceful_shutdown(Some(DRAIN));
+    });
+    process.tasks.spawn_critical(format!("{what} TLS listener"), async move {
+        server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await.context("the TLS listener failed")
+    });
+    Ok(Some(local))
+}
+
+async fn bind(what: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::AddrInUse => "the port is taken by another process".to_owned(),
+            io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
+            io::ErrorKind::PermissionDenied => "the port needs more rights than this process has".to_owned(),
+            _ => error.to_string(),
+        };
+        UsageError(format!("{what} cannot listen on {addr}: {reason}")).into()
+    })
+}
+
+async fn accept_loop(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, peer, router.clone(), shutdown.clone(), cut.clone()));
+            }
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections with unfinished requests are cut");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+/// The error concerns the connection that was to be accepted, not the listener.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: CancellationToken, cut: CancellationToken) {
+    // Answers are written at once; waiting to fill a packet only adds delay.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut router = router.clone();
+        async move { router.call(request).await }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            // How a connection ends is the client's business.
+            _ = connection.as_mut() => return,
+            () = shutdown.cancelled(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = cut.cancelled(), if ending => return,
+        }
+    }
+}

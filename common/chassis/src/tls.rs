@@ -1,0 +1,74 @@
+//! TLS with rustls and ring: mutual between components, certificates from PEM files.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use fogflow_config::HttpsConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::errors::UsageError;
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Makes ring the provider of every library of the process that does not name one. Later calls change nothing.
+pub(crate) fn install_provider() {
+    let _ = ring::default_provider().install_default();
+}
+
+/// A server that shows our certificate and demands one of the client signed by our CA.
+pub(crate) fn server_config(https: &HttpsConfig) -> anyhow::Result<Arc<ServerConfig>> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&https.my_ca)?), provider())
+        .build()
+        .map_err(|error| UsageError(format!("https.my_ca {}: {error}", https.my_ca)))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .context("TLS protocol versions")?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(&https.my_certificate)?, key(&https.my_key)?)
+        .map_err(|error| UsageError(format!("https.my_certificate and https.my_key: {error}")))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A client: with our certificate and CA when TLS is enabled, else with the system's CAs, if it has any.
+pub(crate) fn client_config(https: &HttpsConfig) -> anyhow::Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().context("TLS protocol versions")?;
+    if https.enabled {
+        return builder
+            .with_root_certificates(roots(&https.my_ca)?)
+            .with_client_auth_cert(chain(&https.my_certificate)?, key(&https.my_key)?)
+            .map_err(|error| UsageError(format!("https.my_certificate and https.my_key: {error}")).into());
+    }
+    let mut store = RootCertStore::empty();
+    // An image without CA files is fine as long as nobody is called by https.
+    let (_added, _ignored) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(builder.with_root_certificates(store).with_no_client_auth())
+}
+
+fn roots(file: &str) -> anyhow::Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for certificate in chain(file)? {
+        store.add(certificate).map_err(|error| UsageError(format!("https.my_ca {file}: {error}")))?;
+    }
+    Ok(store)
+}
+
+fn chain(file: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(file).map_err(|error| UsageError(format!("{file}: {error}")))?.collect();
+    let certificates = certificates.map_err(|error| UsageError(format!("{file}: {error}")))?;
+    if certificates.is_empty() {
+        return Err(UsageError(format!("{file}: no certificate in it")).into());
+    }
+    Ok(certificates)
+}
+
+fn key(file: &str) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| UsageError(format!("{file}: {error}")).into())
+}
