@@ -10,7 +10,6 @@ pub mod message;
 pub mod operator;
 pub mod profile;
 pub mod report;
-pub mod report;
 pub mod routing;
 pub mod task;
 pub mod topology;
@@ -18,7 +17,6 @@ pub mod topology;
 pub use message::{Envelope, MessageType};
 pub use operator::{Code, DockerImage, Executable, Operator, Parameter};
 pub use profile::{Location, MasterProfile, WorkerProfile};
-pub use report::{LeaseReply, LeaseRequest, MasterReport, Registry, TaskRow};
 pub use report::{LeaseReply, LeaseRequest, MasterReport, RegistrySnapshot, TaskInput, TaskOutput, TaskRow};
 pub use task::{
     DesiredTasks, EntityDetail, FlowInfo, InputStream, OutputStream, ScheduledTaskInstance, TaskInfo, TaskState, TaskUpdate, WorkerTasks,

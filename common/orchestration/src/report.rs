@@ -1,39 +1,38 @@
-//! What master and designer tell each other over HTTP (internal routes of the designer, REST routes of the master).
+//! What designer and master say to each other over HTTP: the registry as a whole, leases, and the master's report.
 
 use serde::{Deserialize, Serialize};
 
 use crate::operator::Operator;
 use crate::profile::WorkerProfile;
-use crate::task::{InputStream, OutputStream};
+use crate::task::TaskState;
 use crate::topology::{IntentState, ServiceIntent, Topology};
 
-/// Reply of the designer's `GET /internal/registry`.
+/// Reply of the designer's `GET /internal/registry`: everything that a plan needs, as of one generation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Registry {
-    /// Changes with every change of what follows.
+pub struct RegistrySnapshot {
+    /// Grows with each change of the registry.
     pub generation: u64,
     /// All operators.
     pub operators: Vec<Operator>,
     /// All topologies, those of fog functions included.
     pub topologies: Vec<Topology>,
-    /// Stored intents and those of enabled fog functions.
+    /// Stored intents, and those of enabled fog functions.
     pub intents: Vec<ServiceIntent>,
 }
 
 /// Body of the designer's `POST /internal/lease/{name}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
 pub struct LeaseRequest {
     /// Who asks.
     pub holder: String,
     /// For how long, in milliseconds.
+    #[serde(rename = "ttlMs")]
     pub ttl_ms: u64,
 }
 
-/// Reply to a [`LeaseRequest`].
+/// Reply of the designer's `POST /internal/lease/{name}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct LeaseReply {
     /// Whether the asking holder has it now.
     pub granted: bool,
@@ -43,28 +42,29 @@ pub struct LeaseReply {
     pub epoch: u64,
 }
 
-/// Body of the designer's `POST /internal/report`; refused with 409 when the epoch is older than one it has seen.
+/// Body of the designer's `POST /internal/report`: what changed since the last report, or everything (`full`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub struct MasterReport {
-    /// `Master.<site>`
+    /// The leading master.
     pub master: String,
-    /// Epoch of its lease.
+    /// Epoch of its lease; an older one than the designer has seen is answered 409.
     pub epoch: u64,
-    /// Whether this is the whole state, which replaces what the designer has, or what changed since the last report.
+    /// Whether intents, tasks and workers are all there are, not only those that changed.
     pub full: bool,
-    /// Intents whose state changed.
+    /// States of intents.
     pub intents: Vec<IntentState>,
-    /// Tasks that changed.
+    /// Tasks as observed.
     pub tasks: Vec<TaskRow>,
-    /// Tasks that are gone.
+    /// Ids of tasks that are gone.
+    #[serde(rename = "removedTasks")]
     pub removed_tasks: Vec<String>,
-    /// All workers that are alive, when any of them changed; empty otherwise.
+    /// Workers as last heard of.
     pub workers: Vec<WorkerProfile>,
 }
 
-/// One task as users see it: upstream's seven keys and ours.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A task instance as users see it (`GET /info/task` of the designer, `GET /tasks` of the master): upstream's columns first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskRow {
     /// `Task.<topology>.<task>.<suffix>`
@@ -79,34 +79,58 @@ pub struct TaskRow {
     /// The intent that asks for it.
     #[serde(rename = "ServiceIntentID")]
     pub service_intent_id: String,
-    /// A word of [`crate::TaskState`], as its worker reported it; `scheduled` until then.
+    /// Its state.
     #[serde(rename = "Status")]
-    pub status: String,
-    /// Where it is, or shall be; empty while no worker has room.
+    pub status: TaskState,
+    /// The worker that has it, or shall have it.
     #[serde(rename = "Worker")]
     pub worker: String,
-    /// The same as `TaskID`, for clients of upstream.
+    /// As [`TaskRow::task_id`]; upstream's page reads this one.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Why, for `failed`, `paused`, and tasks without a worker.
-    #[serde(rename = "Reason")]
+    /// Why, for `failed` and `paused`.
+    #[serde(rename = "Reason", skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// RFC 3339 time of the last change of status.
-    #[serde(rename = "Since")]
+    /// RFC 3339 time of the last change of state.
+    #[serde(rename = "Since", skip_serializing_if = "String::is_empty")]
     pub since: String,
     /// Base URL at which the task is reached.
-    #[serde(rename = "Endpoint")]
+    #[serde(rename = "Endpoint", skip_serializing_if = "String::is_empty")]
     pub endpoint: String,
-    /// How often its worker restarted it.
+    /// How often it was restarted.
     #[serde(rename = "Restarts")]
     pub restarts: u32,
-    /// Its input entities.
+    /// Entities that it consumes.
     #[serde(rename = "Inputs")]
-    pub inputs: Vec<InputStream>,
-    /// The entities that it publishes.
+    pub inputs: Vec<TaskInput>,
+    /// Streams that it publishes.
     #[serde(rename = "Outputs")]
-    pub outputs: Vec<OutputStream>,
-    /// The operator.
-    #[serde(rename = "Operator")]
+    pub outputs: Vec<TaskOutput>,
+    /// The operator that it runs.
+    #[serde(rename = "Operator", skip_serializing_if = "String::is_empty")]
     pub operator: String,
+}
+
+/// An input in a [`TaskRow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskInput {
+    /// Entity type.
+    #[serde(rename = "Type")]
+    pub entity_type: String,
+    /// Entity id; empty means every entity of the type.
+    #[serde(rename = "ID")]
+    pub id: String,
+}
+
+/// An output in a [`TaskRow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskOutput {
+    /// Entity type.
+    #[serde(rename = "Type")]
+    pub entity_type: String,
+    /// Entity id that it publishes under.
+    #[serde(rename = "StreamID")]
+    pub stream_id: String,
 }
