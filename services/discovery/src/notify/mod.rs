@@ -1,0 +1,3 @@
+//! Availability notifications.
+
+pub mod queue;
