@@ -7,24 +7,36 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+use crate::context::core;
 use crate::{Json, Timestamp};
 
 /// Prefix of every name that no `@context` maps elsewhere (ETSI GS CIM 009, clause 5.5.7).
 pub const DEFAULT_CONTEXT: &str = "https://uri.etsi.org/ngsi-ld/default-context/";
 
-/// The name of an entity type or attribute, as an IRI from which [`DEFAULT_CONTEXT`] is left out.
+/// The name of an entity type or attribute: an IRI, short when the core context has a short form for it.
 ///
-/// So `temperature` written through NGSI v1 or v2 is the same name as NGSI-LD's default expansion of it, while a name
-/// that a user's `@context` maps keeps its full IRI.
+/// So `temperature` written through NGSI v1 or v2 is the same name as NGSI-LD's default expansion of it, `location` is the
+/// core term, and a name that a user's `@context` maps elsewhere keeps its full IRI.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(SmolStr);
 
 impl Name {
-    /// From an expanded IRI or a short name: `DEFAULT_CONTEXT` is stripped when present.
+    /// From an expanded IRI or a short name. The IRI of a short name becomes short: that of a core term (`location`), or
+    /// one that starts with [`DEFAULT_CONTEXT`].
     #[must_use]
     pub fn new(iri: &str) -> Self {
-        Name(SmolStr::new(iri.strip_prefix(DEFAULT_CONTEXT).filter(|short| !short.is_empty()).unwrap_or(iri)))
+        // Nearly all names are short, and those of v1 and v2 always are.
+        if !iri.starts_with("http") {
+            return Name(SmolStr::new(iri));
+        }
+        if let Some(term) = core::term_of(iri) {
+            return Name(SmolStr::new_static(term));
+        }
+        // A core term in the default context is an odd name of its own; short, it would mean the core term.
+        let short =
+            iri.strip_prefix(DEFAULT_CONTEXT).filter(|short| !short.is_empty() && !short.contains(':') && core::iri_of(short).is_none());
+        Name(SmolStr::new(short.unwrap_or(iri)))
     }
 
     /// The short form that v1 and v2 show.
@@ -36,7 +48,10 @@ impl Name {
     /// The full IRI that NGSI-LD means.
     #[must_use]
     pub fn iri(&self) -> Cow<'_, str> {
-        if self.0.contains(':') { Cow::Borrowed(&self.0) } else { Cow::Owned(format!("{DEFAULT_CONTEXT}{}", self.0)) }
+        if self.0.contains(':') {
+            return Cow::Borrowed(&self.0);
+        }
+        core::iri_of(&self.0).unwrap_or_else(|| Cow::Owned(format!("{DEFAULT_CONTEXT}{}", self.0)))
     }
 }
 
@@ -98,25 +113,33 @@ pub enum Kind {
     ListRelationship,
 }
 
-/// One instance of an attribute, or of an attribute of an attribute.
+/// One instance of an attribute, or of an attribute of an attribute. Its serde form is the stored one, see [`crate::store`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     /// The name.
+    #[serde(rename = "n")]
     pub name: Name,
     /// What the value is.
+    #[serde(rename = "k", default, skip_serializing_if = "Kind::is_property")]
     pub kind: Kind,
     /// Whether it came as v1 domain metadata of the entity. A domain item and an attribute may have the same name.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
     pub domain: bool,
     /// The value, in the form that [`Kind`] tells.
+    #[serde(rename = "v")]
     pub value: Json,
     /// The free type text of v1 and v2 (`float`, `Number`, `point`, …); empty if v1 gave none, `None` if it was written
     /// through NGSI-LD.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
     pub value_type: Option<SmolStr>,
     /// When this instance was created.
+    #[serde(rename = "c", default, with = "crate::time::micros")]
     pub created_at: Timestamp,
     /// When this instance was last written.
+    #[serde(rename = "m", default, with = "crate::time::micros")]
     pub modified_at: Timestamp,
     /// The parts that most attributes lack.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Box<Detail>>,
 }
 
@@ -124,35 +147,86 @@ pub struct Attribute {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     /// `datasetId`; instances of one attribute differ in it.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub dataset_id: Option<SmolStr>,
     /// `observedAt`
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "crate::time::optional_micros")]
     pub observed_at: Option<Timestamp>,
     /// `unitCode`
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub unit_code: Option<SmolStr>,
     /// `objectType` of a Relationship.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub object_type: Option<Name>,
     /// Properties and relationships of the attribute; v1 and v2 call them metadata.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<Attribute>,
 }
 
-/// An entity, whole.
+/// An entity, whole. Its serde form is the stored one, see [`crate::store`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entity {
     /// The id, as the client wrote it.
+    #[serde(rename = "i")]
     pub id: SmolStr,
     /// The types; empty if a v1 element had none.
+    #[serde(rename = "t", default, skip_serializing_if = "SmallVec::is_empty")]
     pub types: SmallVec<[Name; 1]>,
     /// Attribute instances and domain metadata, in the order in which they first came.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<Attribute>,
     /// `scope` (ETSI GS CIM 009, clause 4.18).
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<SmolStr>,
     /// When the entity was created.
+    #[serde(rename = "c", default, with = "crate::time::micros")]
     pub created_at: Timestamp,
     /// When the entity was last written.
+    #[serde(rename = "m", default, with = "crate::time::micros")]
     pub modified_at: Timestamp,
 }
 
 impl Kind {
+    /// Whether this is the default kind.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub fn is_property(&self) -> bool {
+        *self == Kind::Property
+    }
+
+    /// The name of the kind.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Property => "Property",
+            Kind::GeoProperty => "GeoProperty",
+            Kind::Relationship => "Relationship",
+            Kind::LanguageProperty => "LanguageProperty",
+            Kind::JsonProperty => "JsonProperty",
+            Kind::VocabProperty => "VocabProperty",
+            Kind::ListProperty => "ListProperty",
+            Kind::ListRelationship => "ListRelationship",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// All kinds.
+    pub const ALL: [Kind; 8] = [
+        Kind::Property,
+        Kind::GeoProperty,
+        Kind::Relationship,
+        Kind::LanguageProperty,
+        Kind::JsonProperty,
+        Kind::VocabProperty,
+        Kind::ListProperty,
+        Kind::ListRelationship,
+    ];
+
     /// Whether a value has the form that this kind needs.
     #[must_use]
     pub fn allows(self, value: &Json) -> bool {
