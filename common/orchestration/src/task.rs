@@ -272,6 +272,9 @@ pub struct DesiredTasks {
     /// All tasks that it shall have; whatever else it has it removes.
     #[serde(rename = "Tasks")]
     pub tasks: Vec<ScheduledTaskInstance>,
+    /// Ids of tasks that now run on other workers: should this one still have them, it ends them but leaves their outputs.
+    #[serde(rename = "Moved", skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<String>,
 }
 
 /// An entity as discovery describes it to the master.
