@@ -148,7 +148,7 @@ pub struct RemovedEntity {
 
 decode_object!(RemovedEntity { "id" => id, "Tenant" => tenant });
 
-/// The place of a request in a full re-registration (ours).
+/// The place of a request in a full re-registration, or of a notification in the snapshot after subscribing (ours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Snapshot {
@@ -156,8 +156,10 @@ pub enum Snapshot {
     Begin,
     /// One between the first and the last.
     Part,
-    /// The last: what the broker registered in older generations is dropped.
+    /// The last: what none of them named is gone.
     End,
+    /// The only one: first and last in one. Used in notifications.
+    Whole,
 }
 
 /// The body of `POST /ngsi9/registerContext`.
@@ -213,12 +215,20 @@ pub struct RegisterContextResponse {
     /// 200 when it was applied.
     #[serde(rename = "errorCode")]
     pub error_code: StatusCode,
+    /// Whether the broker shall register everything again (ours).
+    #[serde(rename = "registrationsWanted", skip_serializing_if = "std::ops::Not::not")]
+    pub registrations_wanted: bool,
+    /// Entities of a full re-registration that another live broker has taken over in the meantime; they were left to it (ours).
+    #[serde(rename = "ownedElsewhere", skip_serializing_if = "Vec::is_empty")]
+    pub owned_elsewhere: Vec<RemovedEntity>,
 }
 
 decode_object!(RegisterContextResponse {
     "duration" => duration as FlexText,
     "registrationId" => registration_id,
     "errorCode" => error_code,
+    "registrationsWanted" => registrations_wanted,
+    "ownedElsewhere" => owned_elsewhere,
 });
 
 /// The body of `POST /ngsi9/discoverContextAvailability`.
@@ -345,12 +355,20 @@ pub struct NotifyContextAvailabilityRequest {
     /// Its code is the action: 201 initial, 301 new or changed, 410 gone.
     #[serde(rename = "errorCode")]
     pub error_code: StatusCode,
+    /// Grows with each notification of the subscription (ours); 0 from upstream.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sequence: u64,
+    /// With 201: which part of the complete list it is (ours). What a complete list does not name does not match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
 }
 
 decode_object!(NotifyContextAvailabilityRequest {
     "subscribeId" => subscribe_id,
     "contextRegistrationResponses" => responses,
     "errorCode" => error_code,
+    "sequence" => sequence,
+    "snapshot" => snapshot,
 });
 
 /// The output of `GET /ngsi9/registration/{id}`.
