@@ -92,7 +92,10 @@ impl Security {
     }
 
     /// Refuses a caller, with the reason.
-    pub(crate) fn check(&self, access: Access, method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Result<(), &'static str> {
+    ///
+    /// # Errors
+    /// The reason, to be answered with 403. [`crate::Routes`] asks before each handler; a handler asks itself when the access depends on the body.
+    pub fn check(&self, access: Access, method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Result<(), &'static str> {
         if access.is_guarded_against_foreign_pages() && !method.is_safe() && is_foreign_page(headers) {
             return Err("a page of another origin may not call this route");
         }

@@ -1,1 +1,183 @@
 //! FogFlow designer: registry of operators, topologies, functions and intents, and the dashboard.
+//!
+//! ```text
+//! REST (routes) -> registry -> store          every write is durable before it is answered
+//!                     |
+//!                     +-> outbox -> bus       announcements to masters, stored with the write, published with retry
+//!                     +-> cloud::keep         devices and forwarded subscriptions at the cloud broker
+//! reports, bus, probes, notifications -> live picture -> GET /events
+//! ```
+
+mod agent;
+mod app;
+mod body;
+mod cloud;
+mod error;
+mod feeds;
+mod live;
+mod outbox;
+mod page;
+mod photos;
+mod records;
+mod registry;
+mod routes;
+mod validate;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use fogflow_bus::SharedBus;
+use fogflow_chassis::{Process, Security, UsageError, http_client, serve};
+use fogflow_config::{BusEngine, Config, StoreEngine};
+use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
+use tokio::sync::Semaphore;
+
+use crate::app::{App, Counters, MOST_STREAMS, Shared};
+use crate::cloud::{Cloud, watch};
+use crate::live::Hub;
+use crate::photos::Photos;
+use crate::registry::{Changed, Registry};
+
+/// The designer as started.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Where REST interface and dashboard are.
+    pub address: SocketAddr,
+    /// Where the NGSI agent is.
+    pub agent: SocketAddr,
+}
+
+/// Opens the store, binds both ports, and starts the designer's tasks. It needs neither the bus nor the broker to be up.
+///
+/// # Errors
+/// If the store cannot be opened or a port cannot be bound; [`UsageError`] where the user can mend it.
+pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
+    let store = open_store(&config).await?;
+    start_with(config, process, bus, store).await
+}
+
+/// [`start`] with a store that is open already.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, store: SharedStore) -> anyhow::Result<Running> {
+    let loaded = process.readiness.part("registry");
+    let hub = Arc::new(Hub::default());
+    let registry = Registry::open(Arc::clone(&store), {
+        let hub = Arc::clone(&hub);
+        move |changes: &[Changed], generation: u64| hub.registry_changed(changes, generation)
+    })
+    .await?;
+    let http = http_client(&config)?;
+    let security = Security::from_config(&config)?;
+    let app: Shared = Arc::new(App {
+        registry: Arc::new(registry),
+        hub,
+        cloud: Cloud::new(http.clone(), config.broker_url()),
+        watched: watch::Watched::default(),
+        photos: Photos::new(config.service_dir("designer").join("photo")),
+        http,
+        config: Arc::clone(&config),
+        security: security.clone(),
+        streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+        shutdown: process.shutdown.clone(),
+        counters: Counters::new(&process.metrics)?,
+    });
+
+    // The agent's router has health and metrics of its own; they show the same process.
+    let agent_router = agent::routes().build(Arc::clone(&app), process, &security);
+    let agent = serve(process, "designer agent", SocketAddr::new(config.listen_ip(), config.designer.agent_port), agent_router).await?;
+    let router = routes::all().build(Arc::clone(&app), process, &security);
+    let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router).await?;
+
+    spawn(process, &app, &bus, agent);
+    app.hub.probed("designer", &format!("http://{address}"), Ok((fogflow_chassis::VERSION.to_owned(), Some(true))));
+    let shutdown = process.shutdown.clone();
+    process.tasks.spawn("close store", async move {
+        shutdown.cancelled().await;
+        if let Err(error) = store.close().await {
+            tracing::warn!(%error, "the store did not close in order");
+        }
+    });
+    loaded.ready();
+    Ok(Running { address, agent })
+}
+
+fn spawn(process: &Process, app: &Shared, bus: &SharedBus, agent: SocketAddr) {
+    let tasks = &process.tasks;
+    let shutdown = &process.shutdown;
+    let holder = format!("designer/{}", uuid::Uuid::new_v4());
+    {
+        let (registry, bus, shutdown) = (Arc::clone(&app.registry), Arc::clone(bus), shutdown.clone());
+        tasks.spawn_restarting("publish outbox", move || {
+            outbox::publish(Arc::clone(&registry), Arc::clone(&bus), holder.clone(), shutdown.clone())
+        });
+    }
+    {
+        let (registry, shutdown) = (Arc::clone(&app.registry), shutdown.clone());
+        tasks.spawn_restarting("follow store", move || {
+            let (registry, shutdown) = (Arc::clone(&registry), shutdown.clone());
+            async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    ended = registry.follow() => ended,
+                }
+            }
+        });
+    }
+    {
+        let (registry, cloud, shutdown) = (Arc::clone(&app.registry), app.cloud.clone(), shutdown.clone());
+        tasks.spawn_restarting("keep devices and subscriptions", move || {
+            cloud::keep::run(Arc::clone(&registry), cloud.clone(), shutdown.clone())
+        });
+    }
+    {
+        let (cloud, watched, shutdown) = (app.cloud.clone(), app.watched.clone(), shutdown.clone());
+        let reference = agent_url(&app.config, agent);
+        tasks.spawn_restarting("watch entities", move || {
+            watch::keep(cloud.clone(), reference.clone(), watched.clone(), shutdown.clone())
+        });
+    }
+    let bus_address = match app.config.bus.engine {
+        Some(BusEngine::Inprocess) => "in this process".to_owned(),
+        _ => without_credentials(&app.config.amqp_url()),
+    };
+    feeds::spawn(process, app, bus, &bus_address);
+}
+
+/// The agent's address for the broker; with a configured port 0 the real one.
+fn agent_url(config: &Config, agent: SocketAddr) -> String {
+    let configured = config.designer_agent_url();
+    match configured.strip_suffix(":0") {
+        Some(host) => format!("{host}:{}", agent.port()),
+        None => configured,
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<SharedStore> {
+    let chosen = config.store_of("designer");
+    let settings = StoreSettings {
+        engine: match chosen.engine {
+            StoreEngine::Embedded => Engine::Embedded,
+            StoreEngine::Postgres => Engine::Postgres,
+            StoreEngine::Dgraph => Engine::Dgraph,
+        },
+        url: chosen.url.clone(),
+        service: "designer".to_owned(),
+        dir: config.service_dir("designer"),
+        durability: Durability::Fsync,
+    };
+    match fogflow_store::open(&settings).await {
+        Ok(store) => Ok(store),
+        Err(error @ StoreError::InUse(_)) => Err(UsageError(error.to_string()).into()),
+        Err(error) => Err(error).context("the designer's store cannot be opened"),
+    }
+}

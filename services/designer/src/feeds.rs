@@ -1,0 +1,269 @@
+//! What fills the live picture from outside: probes of the services, the bus, and the step that tells entities.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogflow_bus::{Delivery, Queue, SharedBus};
+use fogflow_orchestration::{Envelope, MasterProfile, MessageType, TaskInfo, TaskUpdate, WorkerProfile, go_json, routing};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::app::Shared;
+use crate::cloud::short;
+use crate::live::BrokerRow;
+use crate::outbox;
+
+/// Time between two probes of a service.
+const PROBE: Duration = Duration::from_secs(2);
+/// A probe that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// An entity is told to browsers at most once in this time.
+const TELL: Duration = Duration::from_millis(100);
+
+async fn fetch<T: DeserializeOwned>(app: &Shared, url: String) -> Result<T, String> {
+    let answer = app.http.get(url).timeout(PATIENCE).send().await.map_err(|error| short(&error))?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("status {status}"));
+    }
+    answer.json().await.map_err(|error| short(&error))
+}
+
+/// The master's profile.
+///
+/// # Errors
+/// Why it did not answer.
+pub async fn master_status(app: &Shared) -> Result<MasterProfile, String> {
+    fetch(app, format!("{}/status", app.config.master_url())).await
+}
+
+/// The workers that the master knows.
+///
+/// # Errors
+/// Why it did not answer.
+pub async fn master_workers(app: &Shared) -> Result<Vec<WorkerProfile>, String> {
+    let workers: BTreeMap<String, WorkerProfile> = fetch(app, format!("{}/workers", app.config.master_url())).await?;
+    Ok(workers.into_values().collect())
+}
+
+/// The brokers that discovery knows.
+///
+/// # Errors
+/// Why it did not answer.
+pub async fn brokers(app: &Shared) -> Result<Vec<BrokerRow>, String> {
+    let brokers: BTreeMap<String, BrokerRow> = fetch(app, format!("{}/broker", app.config.discovery_url())).await?;
+    Ok(brokers.into_values().collect())
+}
+
+/// The types of entities that discovery knows.
+///
+/// # Errors
+/// Why it did not answer.
+pub async fn entity_types(app: &Shared) -> Result<Vec<String>, String> {
+    let url = app.config.discovery_url();
+    let mut types: Vec<String> = fetch(app, format!("{}/etype", url.trim_end_matches("/ngsi9"))).await?;
+    types.sort();
+    Ok(types)
+}
+
+/// Probes services, brokers and workers again and again.
+///
+/// # Errors
+/// Never.
+pub async fn probe(app: Shared) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            () = round(&app) => {}
+        }
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PROBE) => {}
+        }
+    }
+}
+
+async fn round(app: &Shared) {
+    let broker = app.config.broker_url();
+    let discovery = app.config.discovery_url();
+    let master = app.config.master_url();
+    let reporting: Vec<WorkerProfile> = app.hub.workers().into_iter().filter(|worker| !worker.url.is_empty()).collect();
+    let service = |name: &'static str, base: String| service(app, name, base);
+    let ((), (), (), master_found, workers_found, brokers_found, _) = tokio::join!(
+        service("broker", broker.trim_end_matches("/ngsi10").to_owned()),
+        service("discovery", discovery.trim_end_matches("/ngsi9").to_owned()),
+        service("master", master),
+        master_status(app),
+        master_workers(app),
+        brokers(app),
+        futures::future::join_all(reporting.iter().map(|worker| self::service(app, &worker.id, worker.url.clone()))),
+    );
+    match master_found {
+        Ok(found) => app.hub.master_seen(found),
+        Err(_) => app.hub.masters().iter().for_each(|known| app.hub.master_left(&known.id)),
+    }
+    if let Ok(found) = workers_found {
+        app.hub.workers_listed(found);
+    }
+    if let Ok(found) = brokers_found {
+        app.hub.brokers_listed(found);
+    }
+    app.hub.services_kept(|name| {
+        ["broker", "discovery", "designer", "master", "bus"].contains(&name) || reporting.iter().any(|worker| worker.id == name)
+    });
+}
+
+/// Version and readiness of one service. Upstream's broker tells its version, its discovery and master neither.
+async fn service(app: &Shared, name: &str, base: String) {
+    let found = match fetch::<Value>(app, format!("{base}/version")).await {
+        Ok(version) => {
+            let version = version.get("version").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Ok((version, ready(app, &base).await))
+        }
+        // It answers, though not this question.
+        Err(error) if error.starts_with("status 4") => Ok((String::new(), None)),
+        Err(error) => Err(error),
+    };
+    app.hub.probed(name, &base, found);
+}
+
+async fn ready(app: &Shared, base: &str) -> Option<bool> {
+    let status = app.http.get(format!("{base}/ready")).timeout(PATIENCE).send().await.ok()?.status();
+    match status.as_u16() {
+        200 => Some(true),
+        503 => Some(false),
+        _ => None,
+    }
+}
+
+/// Shows whether the bus is connected.
+///
+/// # Errors
+/// Never.
+pub async fn watch_bus(app: Shared, bus: SharedBus, address: String) -> anyhow::Result<()> {
+    let mut connected = bus.connected();
+    loop {
+        let up = *connected.borrow_and_update();
+        app.hub.probed("bus", &address, if up { Ok((String::new(), Some(true))) } else { Err("not connected".to_owned()) });
+        app.counters.outbox.set(i64::try_from(app.registry.read().outbox.len()).unwrap_or(i64::MAX));
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            changed = connected.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(PROBE) => {}
+        }
+    }
+}
+
+/// Tells browsers of changed entities, ten times a second.
+///
+/// # Errors
+/// Never.
+pub async fn tell_entities(app: Shared) -> anyhow::Result<()> {
+    let mut step = tokio::time::interval(TELL);
+    step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            _ = step.tick() => app.hub.tell_entities(),
+        }
+    }
+}
+
+/// Consumes `fogflow-designer` for as long as the process runs.
+///
+/// # Errors
+/// If the queue cannot be declared, or the store takes no write; the caller starts it again.
+pub async fn consume(app: Shared, bus: SharedBus) -> anyhow::Result<()> {
+    let queue = Queue {
+        name: "fogflow-designer".to_owned(),
+        bindings: vec![format!("{}*", routing::DESIGNER), routing::TASK.to_owned()],
+        prefetch: 64,
+    };
+    let mut messages = bus.subscribe(queue).await?;
+    loop {
+        let delivery = tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            delivery = messages.next() => delivery,
+        };
+        let Some(delivery) = delivery else { return Ok(()) };
+        handle(&app, delivery).await?;
+    }
+}
+
+async fn handle(app: &Shared, delivery: Box<dyn Delivery>) -> anyhow::Result<()> {
+    let count = |kind: &str, outcome: &str| app.counters.bus_messages.with_label_values(&[kind, outcome]).inc();
+    let Ok(envelope) = go_json::from_slice::<Envelope>(&delivery.message().body) else {
+        tracing::warn!(routing_key = %delivery.message().routing_key, "a message on the bus is not an envelope; put aside");
+        count("unreadable", "rejected");
+        delivery.reject().await;
+        return Ok(());
+    };
+    let Some(kind) = envelope.kind() else {
+        if app.counters.bus_messages.with_label_values(&["unknown", "ignored"]).get() == 0 {
+            tracing::warn!(message_type = %envelope.message_type, from = %envelope.from, "messages of a type that nobody knows are ignored");
+        }
+        count("unknown", "ignored");
+        delivery.ack().await;
+        return Ok(());
+    };
+    match act(app, kind, envelope).await {
+        Ok(()) => {
+            count(kind.as_str(), "handled");
+            delivery.ack().await;
+            Ok(())
+        }
+        Err(Failure::Message(reason)) => {
+            tracing::warn!(message_type = kind.as_str(), %reason, "a message on the bus cannot be read; put aside");
+            count(kind.as_str(), "rejected");
+            delivery.reject().await;
+            Ok(())
+        }
+        // Dropping the delivery hands it back to the queue.
+        Err(Failure::Ours(error)) => Err(error),
+    }
+}
+
+enum Failure {
+    Message(String),
+    Ours(anyhow::Error),
+}
+
+async fn act(app: &Shared, kind: MessageType, envelope: Envelope) -> Result<(), Failure> {
+    match kind {
+        MessageType::TaskUpdate => app.hub.task_update(&payload::<TaskUpdate>(envelope.payload)?, &envelope.from),
+        MessageType::TaskInfo => app.hub.task_info(&payload::<TaskInfo>(envelope.payload)?),
+        MessageType::MasterJoin => {
+            let master: MasterProfile = payload(envelope.payload)?;
+            tracing::info!(master = %master.id, "a master joined: it gets all intents again");
+            app.hub.master_seen(master);
+            outbox::announce_again(&app.registry).await.map_err(|error| Failure::Ours(error.into()))?;
+        }
+        MessageType::MasterLeave => app.hub.master_left(&payload::<MasterProfile>(envelope.payload)?.id),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn payload<T: DeserializeOwned>(payload: Value) -> Result<T, Failure> {
+    go_json::from_value(payload).map_err(|error| Failure::Message(error.to_string()))
+}
+
+/// Opens the tasks above in the process's supervisor.
+pub fn spawn(process: &fogflow_chassis::Process, app: &Shared, bus: &SharedBus, bus_address: &str) {
+    let tasks = &process.tasks;
+    {
+        let app = Arc::clone(app);
+        tasks.spawn_restarting("probe services", move || probe(Arc::clone(&app)));
+    }
+    {
+        let app = Arc::clone(app);
+        tasks.spawn_restarting("tell entities", move || tell_entities(Arc::clone(&app)));
+    }
+    {
+        let (app, bus, address) = (Arc::clone(app), Arc::clone(bus), bus_address.to_owned());
+        tasks.spawn_restarting("watch bus", move || watch_bus(Arc::clone(&app), Arc::clone(&bus), address.clone()));
+    }
+    let (app, bus) = (Arc::clone(app), Arc::clone(bus));
+    tasks.spawn_restarting("consume bus", move || consume(Arc::clone(&app), Arc::clone(&bus)));
+}

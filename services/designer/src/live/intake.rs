@@ -1,0 +1,227 @@
+//! What changes the picture.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use fogflow_orchestration::{MasterProfile, MasterReport, TaskInfo, TaskState, TaskUpdate, WorkerProfile};
+use serde::Serialize;
+use serde_json::json;
+
+use super::tasks::{OldEpoch, TaskChange};
+use super::{Attributes, BrokerRow, Hub, ServiceRow, State, now};
+use crate::registry::Changed;
+
+/// Entities told to browsers per step.
+const TOLD_PER_STEP: usize = 100;
+
+impl Hub {
+    /// A master's report.
+    ///
+    /// # Errors
+    /// If a master with a newer lease has reported before.
+    pub fn master_report(&self, report: &MasterReport) -> Result<(), OldEpoch> {
+        let mut state = self.state.lock();
+        let changes = state.picture.tasks.report(report, Instant::now())?;
+        state.tell_tasks(changes);
+        for worker in &report.workers {
+            state.put_worker(worker);
+        }
+        for intent in &report.intents {
+            if state.picture.intents.get(&intent.id) != Some(intent) {
+                if intent.status == "failed" {
+                    state.tell("error", "intent", format!("{} failed: {}", intent.id, intent.reason));
+                }
+                state.picture.intents.insert(intent.id.clone(), intent.clone());
+                state.frames.push("intent", intent);
+            }
+        }
+        if report.full {
+            let State { picture, frames } = &mut *state;
+            retain(&mut picture.workers, |id| report.workers.iter().any(|worker| worker.id == id), |id| {
+                frames.push("workerRemoved", &json!({"id": id}));
+            });
+            retain(&mut picture.intents, |id| report.intents.iter().any(|intent| intent.id == id), |id| {
+                frames.push("intentRemoved", &json!({"id": id}));
+            });
+        }
+        Ok(())
+    }
+
+    /// A `TASK_UPDATE` from the bus.
+    pub fn task_update(&self, update: &TaskUpdate, from: &str) {
+        let mut state = self.state.lock();
+        let change = state.picture.tasks.update(update, from, Instant::now());
+        state.tell_tasks(change.into_iter().collect());
+    }
+
+    /// A `TASK_INFO` from the bus.
+    pub fn task_info(&self, info: &TaskInfo) {
+        let mut state = self.state.lock();
+        let change = state.picture.tasks.info(info);
+        state.tell_tasks(change.into_iter().collect());
+    }
+
+    /// The workers that a master lists; used while no master of ours reports.
+    pub fn workers_listed(&self, workers: Vec<WorkerProfile>) {
+        let mut state = self.state.lock();
+        if state.picture.tasks.is_reported(Instant::now()) {
+            return;
+        }
+        workers.iter().for_each(|worker| state.put_worker(worker));
+        let State { picture, frames } = &mut *state;
+        retain(&mut picture.workers, |id| workers.iter().any(|worker| worker.id == id), |id| {
+            frames.push("workerRemoved", &json!({"id": id}));
+        });
+    }
+
+    /// A master that joined, or answered.
+    pub fn master_seen(&self, master: MasterProfile) {
+        let mut state = self.state.lock();
+        if !master.id.is_empty() && state.picture.masters.get(&master.id) != Some(&master) {
+            state.frames.push("master", &master);
+            state.picture.masters.insert(master.id.clone(), master);
+        }
+    }
+
+    /// A master that left.
+    pub fn master_left(&self, id: &str) {
+        let mut state = self.state.lock();
+        if state.picture.masters.remove(id).is_some() {
+            state.frames.push("masterRemoved", &json!({"id": id}));
+        }
+    }
+
+    /// The brokers that discovery lists.
+    pub fn brokers_listed(&self, brokers: Vec<BrokerRow>) {
+        let mut state = self.state.lock();
+        let State { picture, frames } = &mut *state;
+        retain(&mut picture.brokers, |id| brokers.iter().any(|broker| broker.id == id), |id| {
+            frames.push("brokerRemoved", &json!({"id": id}));
+        });
+        for broker in brokers {
+            if state.picture.brokers.get(&broker.id) != Some(&broker) {
+                state.frames.push("broker", &broker);
+                state.picture.brokers.insert(broker.id.clone(), broker);
+            }
+        }
+    }
+
+    /// What a probe of a service found: its version and whether it is ready, or why it did not answer.
+    pub fn probed(&self, name: &str, url: &str, found: Result<(String, Option<bool>), String>) {
+        let mut state = self.state.lock();
+        let old = state.picture.services.get(name).cloned();
+        let mut row = old.clone().unwrap_or_else(|| ServiceRow { name: name.to_owned(), ..Default::default() });
+        url.clone_into(&mut row.url);
+        match found {
+            Ok((version, ready)) => {
+                row.up = true;
+                row.version = version;
+                row.ready = ready;
+            }
+            Err(error) => {
+                row.up = false;
+                row.ready = None;
+                row.last_error = error;
+            }
+        }
+        if old.as_ref().is_none_or(|old| old.up != row.up) {
+            row.since = now();
+            if row.up {
+                state.tell("info", "service", format!("{name} is up"));
+            } else if old.is_some() {
+                state.tell("error", "service", format!("{name} does not answer: {}", row.last_error));
+            }
+        }
+        if old.as_ref() != Some(&row) {
+            state.frames.push("service", &row);
+            state.picture.services.insert(name.to_owned(), row);
+        }
+    }
+
+    /// Forgets services that are no longer probed.
+    pub fn services_kept(&self, keep: impl Fn(&str) -> bool) {
+        let mut state = self.state.lock();
+        let State { picture, frames } = &mut *state;
+        retain(&mut picture.services, keep, |name| frames.push("serviceRemoved", &json!({"name": name})));
+    }
+
+    /// The newest state of an entity.
+    pub fn entity(&self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
+        self.state.lock().picture.entities.put(id, entity_type, attributes, metadata);
+    }
+
+    /// An entity that is gone.
+    pub fn entity_removed(&self, id: &str) {
+        let mut state = self.state.lock();
+        if state.picture.entities.remove(id) {
+            state.frames.push("entityRemoved", &json!({"id": id}));
+        }
+    }
+
+    /// Tells readers of entities that changed. Called ten times a second: an entity is told at most as often.
+    pub fn tell_entities(&self) {
+        let mut state = self.state.lock();
+        for row in state.picture.entities.take_untold(TOLD_PER_STEP) {
+            state.frames.push("entity", &row);
+        }
+    }
+
+    /// Changes of the registry.
+    pub fn registry_changed(&self, changes: &[Changed], generation: u64) {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            kind: &'a str,
+            id: &'a str,
+            removed: bool,
+            generation: u64,
+        }
+        let mut state = self.state.lock();
+        state.picture.registry = generation;
+        for change in changes.iter().filter(|change| change.collection != "outbox" && change.collection != "removals") {
+            let told = Told { kind: &change.collection, id: &change.id, removed: change.removed, generation };
+            state.frames.push("registry", &told);
+        }
+    }
+}
+
+impl State {
+    fn put_worker(&mut self, worker: &WorkerProfile) {
+        let known = self.picture.workers.get(&worker.id);
+        if known.is_none() {
+            self.tell("info", "worker", format!("{} joined", worker.id));
+        }
+        if self.picture.workers.get(&worker.id) != Some(worker) {
+            self.frames.push("worker", worker);
+            self.picture.workers.insert(worker.id.clone(), worker.clone());
+        }
+    }
+
+    fn tell_tasks(&mut self, changes: Vec<TaskChange>) {
+        for change in changes {
+            match change {
+                TaskChange::Put { row, state_changed } => {
+                    if state_changed && row.status == TaskState::Failed {
+                        self.tell("error", "task", format!("{} failed on {}: {}", row.task_id, row.worker, row.reason));
+                    } else if state_changed && row.status == TaskState::Running {
+                        self.tell("info", "task", format!("{} runs on {}", row.task_id, row.worker));
+                    }
+                    self.frames.push("task", &row);
+                }
+                TaskChange::Removed(id) => {
+                    self.tell("info", "task", format!("{id} was removed"));
+                    self.frames.push("taskRemoved", &json!({"ID": id, "TaskID": id}));
+                }
+            }
+        }
+    }
+}
+
+fn retain<V>(map: &mut BTreeMap<String, V>, keep: impl Fn(&str) -> bool, mut gone: impl FnMut(&str)) {
+    map.retain(|id, _| {
+        let kept = keep(id);
+        if !kept {
+            gone(id);
+        }
+        kept
+    });
+}

@@ -1,0 +1,214 @@
+//! The registry: everything the designer stores, as one value in memory that follows the store.
+//!
+//! A write is a function from a draft of the contents to a new one. Its changes and the messages that announce them are
+//! committed as one atomic group, conditional on the versions that the function saw; if another replica was first, the
+//! registry catches up and the function runs again. Readers get a snapshot and hold no lock.
+
+mod contents;
+mod draft;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogflow_store::{Batch, Document, Feed, Outcome, Sequence, SharedStore, StoreError};
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, Notify, watch};
+
+pub use contents::{Contents, Entry, Shelf};
+pub use draft::{Action, Draft};
+
+use crate::error::{ApiError, ApiResult};
+use crate::records::{OutgoingMessage, Record};
+
+/// How often a write is tried again after another replica was first.
+const ATTEMPTS: usize = 5;
+/// How many documents are read at once.
+const PAGE: usize = 512;
+
+/// One document that changed, as told to the observer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The collection.
+    pub collection: String,
+    /// The id in it.
+    pub id: String,
+    /// Whether it is gone.
+    pub removed: bool,
+}
+
+/// See the module.
+pub struct Registry {
+    store: SharedStore,
+    contents: RwLock<Arc<Contents>>,
+    /// Held over a write or a step along the feed; guards the position in the feed.
+    position: Mutex<Sequence>,
+    generation: watch::Sender<Sequence>,
+    outbox_filled: Notify,
+    broker_work: Notify,
+    observer: Box<dyn Fn(&[Changed], Sequence) + Send + Sync>,
+}
+
+impl Registry {
+    /// Reads everything from the store. `observer` is told of each change afterwards; it must not block.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn open(store: SharedStore, observer: impl Fn(&[Changed], Sequence) + Send + Sync + 'static) -> Result<Self, StoreError> {
+        let head = store.head().await?;
+        let contents = load(&store).await?;
+        Ok(Registry {
+            store,
+            contents: RwLock::new(Arc::new(contents)),
+            position: Mutex::new(head),
+            generation: watch::Sender::new(head),
+            outbox_filled: Notify::new(),
+            broker_work: Notify::new(),
+            observer: Box::new(observer),
+        })
+    }
+
+    /// The contents as they stand.
+    pub fn read(&self) -> Arc<Contents> {
+        Arc::clone(&self.contents.read())
+    }
+
+    /// Grows with each change of what a plan needs (operators, topologies, intents, functions), also over restarts.
+    pub fn generation(&self) -> Sequence {
+        *self.generation.borrow()
+    }
+
+    /// The store, for leases.
+    pub fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// Returns after something was put into the outbox.
+    pub async fn outbox_filled(&self) {
+        self.outbox_filled.notified().await;
+    }
+
+    /// Returns after devices, forwarded subscriptions or removals changed.
+    pub async fn broker_work(&self) {
+        self.broker_work.notified().await;
+    }
+
+    /// Applies `edit` to the contents. When it returns `Ok`, everything that `edit` put is durable.
+    ///
+    /// # Errors
+    /// Whatever `edit` refuses; 503 or 507 when the store cannot take the write; 409 when others keep being first.
+    pub async fn write<T>(&self, edit: impl Fn(&mut Draft) -> ApiResult<T>) -> ApiResult<T> {
+        let mut position = self.position.lock().await;
+        for _ in 0..ATTEMPTS {
+            let mut draft = Draft::new(Contents::clone(&self.read()));
+            let result = edit(&mut draft)?;
+            let writes = draft.into_writes()?;
+            if writes.is_empty() {
+                return Ok(result);
+            }
+            let outcomes = self.store.commit(Batch::atomic(writes.clone())).await?;
+            let committed: Vec<Document> = writes
+                .into_iter()
+                .zip(outcomes)
+                .filter_map(|(write, outcome)| match outcome {
+                    Outcome::Committed { version, sequence } => Some(Document { key: write.key, version, sequence, value: write.value }),
+                    Outcome::Conflict(_) | Outcome::GroupAborted => None,
+                })
+                .collect();
+            if committed.is_empty() {
+                self.catch_up(&mut position).await?;
+            } else {
+                self.apply(&committed);
+                return Ok(result);
+            }
+        }
+        Err(ApiError::conflict("it is being changed by others at the same time; try again"))
+    }
+
+    /// Follows the changes of other replicas until the store is closed.
+    ///
+    /// # Errors
+    /// If the store cannot be read; the caller starts it again.
+    pub async fn follow(&self) -> anyhow::Result<()> {
+        let mut hint = self.store.head_hint();
+        loop {
+            {
+                let mut position = self.position.lock().await;
+                self.catch_up(&mut position).await?;
+            }
+            match tokio::time::timeout(Duration::from_secs(1), hint.changed()).await {
+                Ok(Err(_)) => anyhow::bail!("the store was closed"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn catch_up(&self, position: &mut Sequence) -> Result<(), StoreError> {
+        loop {
+            match self.store.feed(*position, PAGE).await? {
+                Feed::Changes(documents) => {
+                    let Some(last) = documents.last() else { return Ok(()) };
+                    *position = last.sequence;
+                    self.apply(&documents);
+                    let mut contents = self.contents.write();
+                    Arc::make_mut(&mut contents).forget_removals_until(*position);
+                }
+                Feed::Truncated { resume } => {
+                    let fresh = load(&self.store).await?;
+                    *self.contents.write() = Arc::new(fresh);
+                    *position = resume;
+                    self.generation.send_replace(resume.max(self.generation()));
+                }
+            }
+        }
+    }
+
+    fn apply(&self, documents: &[Document]) {
+        let mut changed = Vec::new();
+        let mut generation = self.generation();
+        {
+            let mut guard = self.contents.write();
+            let contents = Arc::make_mut(&mut guard);
+            for document in documents {
+                if contents.apply(document) {
+                    if contents::is_planned(&document.key.collection) {
+                        generation = generation.max(document.sequence);
+                    }
+                    changed.push(Changed {
+                        collection: document.key.collection.to_string(),
+                        id: document.key.id.to_string(),
+                        removed: document.value.is_none(),
+                    });
+                }
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        self.generation.send_replace(generation);
+        if changed.iter().any(|change| change.collection == OutgoingMessage::COLLECTION && !change.removed) {
+            self.outbox_filled.notify_one();
+        }
+        if changed.iter().any(|change| contents::is_kept_at_broker(&change.collection)) {
+            self.broker_work.notify_one();
+        }
+        (self.observer)(&changed, generation);
+    }
+}
+
+async fn load(store: &SharedStore) -> Result<Contents, StoreError> {
+    let mut contents = Contents::default();
+    for collection in contents::COLLECTIONS {
+        let mut after = None;
+        loop {
+            let page = store.scan(None, collection, after.as_ref(), PAGE).await?;
+            for document in &page.documents {
+                contents.apply(document);
+            }
+            match page.documents.into_iter().next_back() {
+                Some(last) if page.more => after = Some(last.key),
+                _ => break,
+            }
+        }
+    }
+    Ok(contents)
+}
