@@ -9,5 +9,10 @@
 
 pub mod change;
 pub mod command;
+pub mod filter;
+pub mod matcher;
 pub mod metrics;
+pub mod notifier;
+mod restriction;
 pub mod state;
+pub mod subscription;

@@ -110,6 +110,17 @@ impl Space {
         (records, if end < self.slots.len() { u32::try_from(end).ok() } else { None })
     }
 
+    /// How many records `reach` has at most.
+    #[must_use]
+    pub fn count(&self, reach: &Reach) -> usize {
+        let sum = |index: &Map<Name, BTreeSet<u32>>, names: &[Name]| names.iter().filter_map(|name| index.get(name)).map(BTreeSet::len).sum();
+        match reach {
+            Reach::All => self.len(),
+            Reach::Types(names) => sum(&self.by_type, names),
+            Reach::Attributes(names) => sum(&self.by_attribute, names),
+        }
+    }
+
     /// Every record of `reach`, at one moment.
     #[must_use]
     pub fn all(&self, reach: &Reach) -> Vec<Record> {

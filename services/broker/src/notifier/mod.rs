@@ -1,0 +1,279 @@
+//! Delivery of changes to subscribers.
+//!
+//! One queue per subscription, one sender per endpoint (URL). A subscriber that fails is retried with backoff and keeps
+//! the newest state of each entity waiting; the others do not notice. See [`queue`] for what is kept, [`endpoint`] for
+//! how it is sent, [`cursor`] for how it survives a restart.
+
+pub mod cursor;
+mod endpoint;
+pub mod guard;
+mod outbox;
+mod queue;
+mod request;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use fogflow_ngsi::Tenant;
+use fogflow_store::Sequence;
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, RwLock};
+use smol_str::SmolStr;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::change::Change;
+use crate::filter::Filter;
+use crate::matcher::{Matcher, SharedWatch, Watch};
+use crate::metrics::Metrics;
+use crate::state::{Reach, Record, State, key_of};
+use crate::subscription::Subscription;
+use endpoint::Endpoint;
+pub use outbox::{History, Outbox};
+use queue::Queue;
+
+/// Requests on their way at one time, those of slow endpoints not counted.
+const PERMITS: usize = 256;
+/// Up to so many candidates are read while the subscription is made; more are read when the first request is built.
+const READ_AT_ONCE: usize = 5000;
+
+/// What the senders share.
+pub(crate) struct Context {
+    pub(crate) state: Arc<State>,
+    pub(crate) client: reqwest::Client,
+    pub(crate) metrics: Arc<Metrics>,
+    permits: Semaphore,
+}
+
+/// From where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the present state of what matches.
+    Initial,
+    /// With the next change.
+    Now,
+    /// With the newest state of all that changed after this commit.
+    After(Sequence),
+    /// Everything up to this commit is known; what follows is pushed again by the caller.
+    From(Sequence),
+}
+
+/// The subscriptions under watch and their senders.
+pub struct Notifier {
+    context: Arc<Context>,
+    matcher: RwLock<Matcher<Outbox>>,
+    endpoints: Mutex<HashMap<SmolStr, Weak<Endpoint>, RandomState>>,
+    /// Endpoints that need a task.
+    activated: Mutex<Vec<Arc<Endpoint>>>,
+    activation: Notify,
+    published: AtomicU64,
+}
+
+impl Notifier {
+    /// A notifier without subscriptions.
+    #[must_use]
+    pub fn new(state: Arc<State>, client: reqwest::Client, metrics: Arc<Metrics>) -> Self {
+        Notifier {
+            context: Arc::new(Context { state, client, metrics, permits: Semaphore::new(PERMITS) }),
+            matcher: RwLock::default(),
+            endpoints: Mutex::default(),
+            activated: Mutex::default(),
+            activation: Notify::new(),
+            published: AtomicU64::new(0),
+        }
+    }
+
+    /// Watches for a subscription; one with the same id is replaced, and what it had waiting is sent by the new one.
+    pub fn add(&self, subscription: Arc<Subscription>, filter: Filter, start: Start) {
+        let endpoint = self.endpoint(&subscription.target.url);
+        let mut matcher = self.matcher.write();
+        let published = self.published.load(Ordering::Acquire);
+        let old = matcher.remove(&subscription.tenant, &subscription.id);
+        let queue = match (start, &old) {
+            (Start::Initial, _) => Queue::behind(0),
+            (Start::Now, Some(old)) => Queue::behind(self.close(old, published)),
+            (Start::Now, None) => Queue::from(published),
+            (Start::After(sequence), _) => Queue::behind(sequence),
+            (Start::From(sequence), _) => Queue::from(sequence),
+        };
+        if let Some(old) = &old
+            && start != Start::Now
+        {
+            self.close(old, published);
+        }
+        let watch = Arc::new(Watch { subscription, filter, payload: Outbox::new(endpoint, queue) });
+        matcher.insert(Arc::clone(&watch));
+        self.context.metrics.subscriptions.set(i64::try_from(matcher.len()).unwrap_or(i64::MAX));
+        if matches!(start, Start::Initial | Start::After(_)) {
+            // Read while no change can be matched, so that each later change comes on its own after this state.
+            if candidates(&self.context.state, &watch.subscription.tenant, &watch.filter) <= READ_AT_ONCE {
+                collect(&self.context, &watch);
+            }
+        }
+        drop(matcher);
+        if !watch.payload.queue.lock().is_empty() {
+            self.schedule(&watch);
+        }
+    }
+
+    fn close(&self, old: &SharedWatch<Outbox>, published: Sequence) -> Sequence {
+        old.payload.closed.store(true, Ordering::Release);
+        old.payload.queue.lock().cursor(published)
+    }
+
+    /// Stops watching. Returns whether there was such a subscription.
+    pub fn remove(&self, tenant: &Tenant, id: &str) -> bool {
+        let mut matcher = self.matcher.write();
+        let removed = matcher.remove(tenant, id);
+        self.context.metrics.subscriptions.set(i64::try_from(matcher.len()).unwrap_or(i64::MAX));
+        drop(matcher);
+        if let Some(watch) = &removed {
+            watch.payload.closed.store(true, Ordering::Release);
+            // Its endpoint throws away what waits.
+            self.schedule(watch);
+        }
+        removed.is_some()
+    }
+
+    /// The subscription with this id and how its notifications went.
+    #[must_use]
+    pub fn get(&self, tenant: &Tenant, id: &str) -> Option<SharedWatch<Outbox>> {
+        self.matcher.read().get(tenant, id).cloned()
+    }
+
+    /// The subscriptions of a tenant.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &Tenant) -> Vec<SharedWatch<Outbox>> {
+        self.matcher.read().watches().filter(|watch| watch.subscription.tenant == *tenant).cloned().collect()
+    }
+
+    /// All subscriptions.
+    #[must_use]
+    pub fn all(&self) -> Vec<SharedWatch<Outbox>> {
+        self.matcher.read().watches().cloned().collect()
+    }
+
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.matcher.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Matches committed changes, in the order of their sequence, and lets them wait for their subscribers.
+    pub fn publish(&self, changes: &[Arc<Change>]) {
+        let matcher = self.matcher.read();
+        for change in changes {
+            matcher.matching(change, |watch| self.enqueue(watch, change));
+        }
+        if let Some(last) = changes.last() {
+            self.published.fetch_max(last.sequence, Ordering::AcqRel);
+        }
+    }
+
+    /// Sets up to where changes were published in an earlier life.
+    pub fn resume(&self, published: Sequence) {
+        self.published.fetch_max(published, Ordering::AcqRel);
+    }
+
+    /// Lets a change of another broker's entity wait for one subscription.
+    pub fn deliver(&self, watch: &SharedWatch<Outbox>, change: &Arc<Change>) {
+        self.enqueue(watch, change);
+    }
+
+    fn enqueue(&self, watch: &SharedWatch<Outbox>, change: &Arc<Change>) {
+        let before_after = {
+            let mut queue = watch.payload.queue.lock();
+            let before = queue.len();
+            let coalesced = queue.push(Arc::clone(change));
+            (before, queue.len(), coalesced)
+        };
+        let (before, after, coalesced) = before_after;
+        let metrics = &self.context.metrics;
+        metrics.queued.add(i64::try_from(after).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
+        if coalesced {
+            metrics.notifications.with_label_values(&["coalesced"]).inc();
+        }
+        self.schedule(watch);
+    }
+
+    fn schedule(&self, watch: &SharedWatch<Outbox>) {
+        if watch.payload.endpoint.schedule(watch) {
+            self.activated.lock().push(Arc::clone(&watch.payload.endpoint));
+            self.activation.notify_one();
+        }
+    }
+
+    fn endpoint(&self, url: &SmolStr) -> Arc<Endpoint> {
+        let mut endpoints = self.endpoints.lock();
+        if let Some(endpoint) = endpoints.get(url).and_then(Weak::upgrade) {
+            return endpoint;
+        }
+        if endpoints.len() > 64 && endpoints.len().is_power_of_two() {
+            endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
+        }
+        let endpoint = Arc::new(Endpoint::new(url.clone()));
+        endpoints.insert(url.clone(), Arc::downgrade(&endpoint));
+        endpoint
+    }
+
+    /// Runs the senders until `stop` is done; then lets requests on their way end.
+    ///
+    /// # Errors
+    /// If a sender panicked.
+    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        let mut senders = JoinSet::new();
+        loop {
+            for endpoint in std::mem::take(&mut *self.activated.lock()) {
+                senders.spawn(endpoint.run(Arc::clone(&self.context)));
+            }
+            tokio::select! {
+                () = self.activation.notified() => {}
+                Some(ended) = senders.join_next(), if !senders.is_empty() => ended?,
+                () = &mut stop => break,
+            }
+        }
+        let idle = async {
+            while self.context.permits.available_permits() < PERMITS {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), idle).await;
+        senders.shutdown().await;
+        Ok(())
+    }
+}
+
+fn reach(filter: &Filter) -> Reach {
+    filter.types().map_or(Reach::All, Reach::Types)
+}
+
+fn candidates(state: &State, tenant: &Tenant, filter: &Filter) -> usize {
+    if filter.ids().is_some() {
+        return 0;
+    }
+    state.with_space(tenant, |space| space.count(&reach(filter))).unwrap_or(0)
+}
+
+/// Reads the state that a subscriber has to be sent first, if it has to.
+fn collect(context: &Context, watch: &SharedWatch<Outbox>) {
+    let Some(after) = watch.payload.queue.lock().resync() else { return };
+    let tenant = &watch.subscription.tenant;
+    let mut queue = watch.payload.queue.lock();
+    let before = queue.len();
+    let (records, head) = match watch.filter.ids() {
+        Some(ids) => context.state.snapshot_ids(tenant, ids),
+        None => context.state.snapshot(tenant, &reach(&watch.filter)),
+    };
+    let wanted = |record: &Record| record.sequence > after && watch.filter.matches(&record.path, &record.entity);
+    let change = |record: Record| Arc::new(Change::snapshot(key_of(tenant, &record), record.entity, record.sequence));
+    queue.read(records.into_iter().filter(wanted).map(change).collect(), head);
+    context.metrics.queued.add(i64::try_from(queue.len()).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
+}

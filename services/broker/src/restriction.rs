@@ -1,0 +1,86 @@
+//! The conditions of a query or subscription beside its selectors: places, metadata, `q`.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use fogflow_ngsi::v1::{Restriction, Scope};
+use fogflow_ngsi::{Attribute, Entity, Kind, geometry};
+use geo::{Geometry, Intersects, LineString, Point, Polygon, Rect};
+
+use crate::filter::Condition;
+use crate::subscription::Face;
+
+/// The property that tells where an entity is, unless a query names another.
+const LOCATION: &str = "location";
+
+/// Compiles conditions.
+///
+/// # Errors
+/// A sentence for the client when a query cannot be understood.
+pub fn conditions(
+    restriction: &Restriction,
+    _geoproperty: &str,
+    _q: &str,
+    _scope_q: &str,
+    _face: Face,
+) -> Result<Vec<Condition>, String> {
+    Ok(restriction.scopes.iter().filter_map(scope).collect())
+}
+
+fn scope(scope: &Scope) -> Option<Condition> {
+    match scope {
+        Scope::Circle { latitude, longitude, radius } => {
+            let (centre, radius) = (Point::new(*longitude, *latitude), *radius);
+            // Upstream cuts both to whole metres.
+            Some(at_location(move |place| geometry::distance(centre, place).floor() <= radius.floor()))
+        }
+        Scope::Polygon(vertices) => {
+            let ring: Vec<(f64, f64)> = vertices.iter().map(|(latitude, longitude)| (*longitude, *latitude)).collect();
+            let polygon = Polygon::new(LineString::from(ring), Vec::new());
+            Some(at_location(move |place| polygon.intersects(place)))
+        }
+        Scope::SimpleGeolocation { north_west, south_east } => {
+            let area = Rect::new((north_west.1, south_east.0), (south_east.1, north_west.0));
+            Some(at_location(move |place| area.intersects(place)))
+        }
+        Scope::StringQuery(query) => {
+            let query = query.clone();
+            Some(Arc::new(move |entity: &Entity| query.matches(entity.attributes.iter().filter(|attribute| attribute.domain))))
+        }
+        Scope::Point { .. } | Scope::Nearby { .. } | Scope::Other { .. } => None,
+    }
+}
+
+/// A condition on where the entity is; one without a location does not meet it.
+fn at_location(test: impl Fn(&Geometry<f64>) -> bool + Send + Sync + 'static) -> Condition {
+    Arc::new(move |entity: &Entity| location(entity, LOCATION).is_some_and(|place| test(&place)))
+}
+
+/// Where the entity is, read from its geo attribute or domain metadata of this name.
+#[must_use]
+pub fn location(entity: &Entity, name: &str) -> Option<Geometry<f64>> {
+    entity.attributes.iter().filter(|attribute| attribute.name.as_str() == name).find_map(geometry_of)
+}
+
+fn geometry_of(attribute: &Attribute) -> Option<Geometry<f64>> {
+    if attribute.kind != Kind::GeoProperty {
+        return None;
+    }
+    geometry::parse(attribute.value.as_text()).ok()
+}
+
+/// Keeps the entities that are nearest, nearest first, when a `nearby` scope asks for it. Those without a location are
+/// left out.
+pub fn nearest(restriction: &Restriction, entities: &mut Vec<Arc<Entity>>) {
+    for scope in &restriction.scopes {
+        let Scope::Nearby { latitude, longitude, limit } = scope else { continue };
+        let from = Point::new(*longitude, *latitude);
+        let mut ranked: Vec<(f64, Arc<Entity>)> = entities
+            .drain(..)
+            .filter_map(|entity| location(&entity, LOCATION).map(|place| (geometry::distance(from, &place), entity)))
+            .collect();
+        ranked.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
+        ranked.truncate(*limit);
+        entities.extend(ranked.into_iter().map(|(_, entity)| entity));
+    }
+}
