@@ -200,7 +200,7 @@ fn allow_header(methods: &[Method]) -> HeaderValue {
         names.push("HEAD");
     }
     names.push("OPTIONS");
-    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+    HeaderValue::from_str(&names.join(",")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
 /// An unknown path is answered in the form of the face that its first segment belongs to.

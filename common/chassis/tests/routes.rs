@@ -1,0 +1,173 @@
+//! What every declared route gets: access, limits, errors in its face's form, metrics, OpenAPI, CORS.
+
+mod support;
+
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use fogflow_chassis::{Access, Process, Routes, Security};
+use support::{request, served};
+
+const TOKEN: &str = "the-token";
+
+fn v1_form(status: StatusCode, message: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{{\"Error\":\"{message}\"}}")).into_response()
+}
+
+fn routes() -> Routes<()> {
+    let v1 = Routes::new("v1")
+        .post("/ngsi10/updateContext", Access::Anyone, "Update", |body: Bytes| async move { body.len().to_string() })
+        .get("/ngsi10/entity/{eid}", Access::Anyone, "One entity", |Path(eid): Path<String>| async move { eid })
+        .get("/ngsi10/number/{n}", Access::Anyone, "A number", |Path(n): Path<u32>| async move { n.to_string() })
+        .get("/ngsi10/panic", Access::Anyone, "Panics", panics)
+        .body_limit(1000)
+        .errors(v1_form);
+    Routes::new("Test")
+        .get("/anyone", Access::Anyone, "For anyone", || async { "ok" })
+        .post("/component", Access::Component, "For components", || async { "ok" })
+        .get("/viewer", Access::Viewer, "For viewers", || async { "ok" })
+        .post("/operator", Access::Operator, "For operators", || async { "ok" })
+        .delete("/admin", Access::Admin, "For administrators", || async { "ok" })
+        .put("/local", Access::LocalOrAdmin, "For this machine", || async { "ok" })
+        .merge(v1)
+}
+
+async fn panics() -> &'static str {
+    panic!("on purpose")
+}
+
+async fn server() -> (Process, std::net::SocketAddr) {
+    let process = Process::new("test");
+    let router = routes().build((), &process, &Security::with_token(TOKEN));
+    let addr = served(&process, router).await;
+    (process, addr)
+}
+
+#[tokio::test]
+async fn each_declared_route_lets_in_exactly_those_that_its_access_names() {
+    let (_process, addr) = server().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let callers: [(&str, Vec<(&str, &str)>); 6] = [
+        ("local", vec![]),
+        ("wrong token", vec![("Authorization", "Bearer other")]),
+        ("admin", vec![("Authorization", &bearer)]),
+        ("through a proxy", vec![("X-Forwarded-For", "203.0.113.9")]),
+        ("rebound name", vec![("Host", "evil.example:8080")]),
+        ("foreign page", vec![("Origin", "http://evil.example")]),
+    ];
+    for (method, path, access) in routes().declarations() {
+        if path.starts_with("/ngsi10") {
+            continue;
+        }
+        for (caller, headers) in &callers {
+            let may = match (access, *caller) {
+                (Access::Anyone | Access::Component | Access::Viewer, _) => true,
+                (Access::Operator, caller) => caller != "foreign page",
+                (Access::Admin, caller) => caller == "admin",
+                (Access::LocalOrAdmin, caller) => matches!(caller, "local" | "admin" | "wrong token"),
+            };
+            let answer = request(addr, method.as_str(), path, headers, "").await;
+            assert_eq!(answer.status, if may { 200 } else { 403 }, "{caller} calls {method} {path}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_in_the_faces_form_with_a_length_and_in_chunks() {
+    let (_process, addr) = server().await;
+    let fits = "x".repeat(1000);
+    assert_eq!(request(addr, "POST", "/ngsi10/updateContext", &[], &fits).await.body, "1000");
+    let large = "x".repeat(1001);
+    let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let with_length = request(addr, "POST", "/ngsi10/updateContext", &[], &large).await;
+    let in_chunks = request(addr, "POST", "/ngsi10/updateContext", &[("Transfer-Encoding", "chunked")], &chunked).await;
+    for answer in [with_length, in_chunks] {
+        assert_eq!(answer.status, 413, "{answer:?}");
+        assert!(answer.body.contains("{\"Error\":\"the request body is larger than 1000 bytes\"}"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_outside_handlers_have_the_form_of_their_face() {
+    let (_process, addr) = server().await;
+    for (method, path, status) in [
+        ("GET", "/ngsi10/nothing/there", 404),
+        ("PATCH", "/ngsi10/updateContext", 405),
+        ("GET", "/ngsi10/number/seven", 400),
+        ("GET", "/ngsi10/panic", 500),
+    ] {
+        let answer = request(addr, method, path, &[], "").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.starts_with("{\"Error\":"), "{answer:?}");
+    }
+    let other = request(addr, "GET", "/elsewhere", &[], "").await;
+    assert_eq!((other.status, other.body.as_str()), (404, r#"{"error":"NotFound","description":"there is nothing at /elsewhere"}"#));
+    let allow = request(addr, "PATCH", "/ngsi10/entity/x", &[], "").await;
+    assert!(allow.head.contains("allow: get,head,options"), "{allow:?}");
+}
+
+#[tokio::test]
+async fn the_openapi_document_shows_every_route_with_its_access_and_path_parameters() {
+    let (_process, addr) = server().await;
+    let answer = request(addr, "GET", "/openapi.json", &[], "").await;
+    let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["title"], "Test");
+    for (method, path, access) in routes().declarations() {
+        let operation = &document["paths"][path][method.as_str().to_ascii_lowercase()];
+        assert_eq!(operation["x-access"], access.as_str(), "{method} {path}");
+        assert!(operation["summary"].is_string() && operation["operationId"].is_string(), "{method} {path}");
+    }
+    let entity = &document["paths"]["/ngsi10/entity/{eid}"]["get"];
+    assert_eq!(entity["parameters"][0]["name"], "eid");
+    assert_eq!(document["paths"]["/health"]["get"]["x-access"], "anyone");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_call_public_routes_with_patch_and_fiware_headers_and_without_credentials() {
+    let (_process, addr) = server().await;
+    let origin = ("Origin", "http://page.example");
+    let preflight = request(
+        addr,
+        "OPTIONS",
+        "/ngsi10/updateContext",
+        &[origin, ("Access-Control-Request-Method", "PATCH"), ("Access-Control-Request-Headers", "fiware-service")],
+        "",
+    )
+    .await;
+    assert_eq!(preflight.status, 204);
+    assert!(preflight.head.contains("access-control-allow-origin: *"), "{preflight:?}");
+    assert!(preflight.head.contains("patch") && preflight.head.contains("ngsild-tenant") && preflight.head.contains("fiware-servicepath"));
+    assert!(!preflight.head.contains("allow-credentials"));
+    let answer = request(addr, "GET", "/anyone", &[origin], "").await;
+    assert!(answer.head.contains("access-control-allow-origin: *"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn health_readiness_metrics_and_version_are_there_without_being_declared() {
+    let (process, addr) = server().await;
+    let part = process.readiness.part("store");
+    part.not_ready("opening");
+    process.tasks.spawn("sleeper", std::future::pending());
+    assert_eq!(request(addr, "GET", "/healthz", &[], "").await.status, 200);
+    let verbose = request(addr, "GET", "/health?verbose", &[], "").await;
+    assert!(verbose.body.contains("\"sleeper\""), "{verbose:?}");
+    let waiting = request(addr, "GET", "/ready", &[], "").await;
+    assert_eq!(waiting.status, 503);
+    assert!(waiting.body.contains("store: opening"), "{waiting:?}");
+    part.ready();
+    assert_eq!(request(addr, "GET", "/readyz", &[], "").await.status, 200);
+    let _ = request(addr, "GET", "/ngsi10/entity/a", &[], "").await;
+    let metrics = request(addr, "GET", "/metrics", &[], "").await;
+    for line in [
+        "http_requests_total{method=\"GET\",route=\"/ngsi10/entity/{eid}\",status=\"2xx\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/ngsi10/entity/{eid}\"} 1",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_cpu_seconds_total",
+    ] {
+        assert!(metrics.body.contains(line), "{line} in {}", metrics.body);
+    }
+    assert!(request(addr, "GET", "/version", &[], "").await.body.contains(fogflow_chassis::VERSION));
+}
