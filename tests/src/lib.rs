@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod node;
+pub mod servers;
 pub mod sink;
 pub mod tasks;
 pub mod wait;

@@ -68,7 +68,7 @@ impl Current for State {
 #[async_trait]
 impl Store for MemoryStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
-        batch.check_sizes()?;
+        batch.check()?;
         let mut state = self.state()?;
         let mut staged = Staged::after(state.head);
         let outcomes = staged.stage(batch, &*state)?;

@@ -105,19 +105,24 @@ impl Batch {
         self.groups.iter().all(Vec::is_empty)
     }
 
-    /// Refuses a batch with a key or value that no engine could hold.
+    /// Refuses what some engine could not hold: keys over [`MAX_KEY_BYTES`] or with a zero byte, values over
+    /// [`MAX_VALUE_BYTES`].
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`] naming the document.
-    pub fn check_sizes(&self) -> Result<(), StoreError> {
-        for write in self.groups.iter().flatten() {
-            let key = write.key.collection.len() + write.key.tenant.len() + write.key.id.len();
-            if key > MAX_KEY_BYTES {
-                return Err(StoreError::TooLarge(format!("a key of {key} bytes in {}", write.key.collection)));
+    /// [`StoreError::Invalid`] naming the document.
+    pub fn check(&self) -> Result<(), StoreError> {
+        for Write { key, value, .. } in self.groups.iter().flatten() {
+            let parts = [&key.collection, &key.tenant, &key.id];
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            if length > MAX_KEY_BYTES {
+                return Err(StoreError::Invalid(format!("a key of {length} bytes in {}", key.collection)));
             }
-            let value = write.value.as_ref().map_or(0, Bytes::len);
-            if value > MAX_VALUE_BYTES {
-                return Err(StoreError::TooLarge(format!("a value of {value} bytes for {}", write.key.id)));
+            if parts.iter().any(|part| part.contains('\0')) {
+                return Err(StoreError::Invalid(format!("a key with a zero byte: {key:?}")));
+            }
+            let length = value.as_ref().map_or(0, Bytes::len);
+            if length > MAX_VALUE_BYTES {
+                return Err(StoreError::Invalid(format!("a value of {length} bytes for {}", key.id)));
             }
         }
         Ok(())
@@ -189,7 +194,7 @@ pub enum StoreError {
     /// A stored value cannot be read.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// A key or value is over the limits [`MAX_KEY_BYTES`] and [`MAX_VALUE_BYTES`]; asking again cannot help.
-    #[error("too large for the store: {0}")]
-    TooLarge(String),
+    /// A key or value that no engine could hold (see [`Batch::check`]); asking again cannot help.
+    #[error("the store cannot hold {0}")]
+    Invalid(String),
 }

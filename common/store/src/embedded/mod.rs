@@ -183,7 +183,7 @@ impl Running {
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
-        batch.check_sizes()?;
+        batch.check()?;
         let (answer, outcome) = oneshot::channel();
         self.queue()?.send(Request { batch, answer }).await.map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?

@@ -1,0 +1,90 @@
+//! One suite, every engine of the Store seam.
+
+mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fogflow_store::embedded::{EmbeddedOptions, EmbeddedStore};
+use fogflow_store::memory::MemoryStore;
+use fogflow_store::{Durability, SharedStore, Store};
+use tempfile::TempDir;
+
+use crate::suite::Fixture;
+
+struct Memory(SharedStore);
+
+#[async_trait]
+impl Fixture for Memory {
+    fn store(&self) -> SharedStore {
+        Arc::clone(&self.0)
+    }
+
+    async fn restart(&mut self) {
+        panic!("it does not survive");
+    }
+
+    fn durable(&self) -> bool {
+        false
+    }
+
+    fn log_overflow(&self) -> usize {
+        2000
+    }
+}
+
+async fn memory(_test: &str) -> Option<Memory> {
+    Some(Memory(Arc::new(MemoryStore::with_log_limit(1500))))
+}
+
+struct Embedded {
+    dir: TempDir,
+    durability: Durability,
+    store: SharedStore,
+}
+
+impl Embedded {
+    async fn start(durability: Durability) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let store = Self::open(&dir, durability).await;
+        Some(Embedded { dir, durability, store })
+    }
+
+    /// With a small log, so that it loses its beginning within a test.
+    async fn open(dir: &TempDir, durability: Durability) -> SharedStore {
+        let options = EmbeddedOptions { segment_bytes: 64 * 1024, feed_bytes: 4 * 1024 * 1024, ..EmbeddedOptions::new(durability) };
+        Arc::new(EmbeddedStore::open_with(dir.path(), options).await.unwrap())
+    }
+}
+
+#[async_trait]
+impl Fixture for Embedded {
+    fn store(&self) -> SharedStore {
+        Arc::clone(&self.store)
+    }
+
+    async fn restart(&mut self) {
+        self.store.close().await.unwrap();
+        self.store = Self::open(&self.dir, self.durability).await;
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn log_overflow(&self) -> usize {
+        6000
+    }
+}
+
+async fn fsync(_test: &str) -> Option<Embedded> {
+    Embedded::start(Durability::Fsync).await
+}
+
+async fn relaxed(_test: &str) -> Option<Embedded> {
+    Embedded::start(Durability::Relaxed).await
+}
+
+conformance!(in_memory, memory);
+conformance!(embedded_fsync, fsync);
+conformance!(embedded_relaxed, relaxed);
