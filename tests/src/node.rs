@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::servers::RabbitMq;
 use crate::{Http, wait_for};
 
 /// A site: its configuration, its directory, and how to start what belongs to it.
@@ -55,6 +56,15 @@ impl Site {
             }
         }
         site
+    }
+
+    /// Uses a RabbitMQ instead of the in-process bus.
+    #[must_use]
+    pub fn on_rabbitmq(self, rabbit: &RabbitMq) -> Self {
+        self.with(|config| {
+            config["bus"] = json!({"engine": "rabbitmq"});
+            config["rabbitmq"] = json!({"host_ip": "127.0.0.1", "port": rabbit.port(), "username": "guest", "password": "guest"});
+        })
     }
 
     /// Changes the configuration; for what is started afterwards.

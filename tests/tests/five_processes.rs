@@ -36,7 +36,7 @@ fn ids(rows: &[Value]) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards() {
-    let Some(mut rabbit) = RabbitMq::start_or_skip("rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards").await else { return };
+    let Some(mut rabbit) = RabbitMq::start("rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards").await else { return };
     let site = Site::new("001").on_rabbitmq(&rabbit);
     let _programs = five(&site).await;
     let (http, broker) = (Http::new(), site.url("broker"));
@@ -66,7 +66,7 @@ async fn rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards() {
 
 #[tokio::test]
 async fn the_tasks_of_a_killed_worker_move_and_a_killed_master_moves_nothing() {
-    let Some(rabbit) = RabbitMq::start_or_skip("the_tasks_of_a_killed_worker_move_and_a_killed_master_moves_nothing").await else { return };
+    let Some(rabbit) = RabbitMq::start("the_tasks_of_a_killed_worker_move_and_a_killed_master_moves_nothing").await else { return };
     let site = Site::new("001").on_rabbitmq(&rabbit);
     let mut programs = five(&site).await;
     let [second_port] = fogflow_tests::node::free_ports();
@@ -119,7 +119,7 @@ async fn the_tasks_of_a_killed_worker_move_and_a_killed_master_moves_nothing() {
 
 #[tokio::test]
 async fn sigterm_ends_each_of_the_five_with_exit_code_0() {
-    let Some(rabbit) = RabbitMq::start_or_skip("sigterm_ends_each_of_the_five_with_exit_code_0").await else { return };
+    let Some(rabbit) = RabbitMq::start("sigterm_ends_each_of_the_five_with_exit_code_0").await else { return };
     let site = Site::new("001").on_rabbitmq(&rabbit);
     for mut program in five(&site).await {
         let status = program.terminate(Duration::from_secs(20)).await;

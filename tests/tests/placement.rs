@@ -20,7 +20,7 @@ struct TwoWorkers {
 
 /// `fogflow up` in Seattle with `Worker.001`, and an edge broker and `Worker.002` in Tokyo.
 async fn two_workers(test: &str) -> Option<TwoWorkers> {
-    let rabbit = RabbitMq::start_or_skip(test).await?;
+    let rabbit = RabbitMq::start(test).await?;
     let cloud = Site::new("001").on_rabbitmq(&rabbit);
     let mut programs = vec![cloud.up(&["--no-demo"]).await];
     let edge = Site::edge_of(&cloud, "002")

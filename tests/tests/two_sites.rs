@@ -117,7 +117,7 @@ async fn entities_of_a_killed_owner_are_taken_over_and_come_back() {
 
 #[tokio::test]
 async fn a_geoscoped_task_runs_at_the_edge() {
-    let Some(rabbit) = fogflow_tests::servers::RabbitMq::start_or_skip("a_geoscoped_task_runs_at_the_edge").await else { return };
+    let Some(rabbit) = fogflow_tests::servers::RabbitMq::start("a_geoscoped_task_runs_at_the_edge").await else { return };
     let cloud = Site::new("001").on_rabbitmq(&rabbit);
     let _cloud_node = cloud.up(&["--no-demo"]).await;
     let [worker_port] = free_ports();
