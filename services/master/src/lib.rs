@@ -1,1 +1,3 @@
 //! FogFlow master: pure planner and reconciler.
+
+pub mod planner;
