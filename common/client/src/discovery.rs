@@ -129,6 +129,14 @@ impl DiscoveryClient {
         self.endpoint.get("/broker").await
     }
 
+    /// The types of all registered entities. The route is beside `/ngsi9`, not below it.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn entity_types(&self) -> Result<Vec<String>, ClientError> {
+        self.endpoint.beside("/ngsi9").get("/etype").await
+    }
+
     /// Whether discovery answers.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl Endpoint {
         &self.base
     }
 
+    /// The same service without this last part of its base address.
+    pub(crate) fn beside(&self, part: &str) -> Self {
+        Endpoint { base: self.base.trim_end_matches(part).to_owned(), ..self.clone() }
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::GET, path, HeaderMap::new(), None).await?;
         self.parse(path, &body)

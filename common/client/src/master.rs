@@ -32,7 +32,9 @@ impl MasterClient {
     /// # Errors
     /// As the crate says.
     pub async fn workers(&self) -> Result<Vec<WorkerProfile>, ClientError> {
-        self.endpoint.get("/workers").await
+        // Upstream's form: id to profile.
+        let workers: std::collections::BTreeMap<String, WorkerProfile> = self.endpoint.get("/workers").await?;
+        Ok(workers.into_values().collect())
     }
 
     /// Tasks, of one intent or of all.

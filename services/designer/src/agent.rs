@@ -60,7 +60,7 @@ struct Named {
 
 /// The agent's routes.
 #[must_use]
-pub fn routes() -> Routes<Shared> {
+pub(crate) fn routes() -> Routes<Shared> {
     Routes::new("FogFlow designer: NGSI agent")
         .post("/notifyContext", Access::Component, "Takes an NGSI-10 notification for the live view", notify)
         .post("/admin", Access::Component, "Accepted without effect, as upstream", || async { "OK" })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fogflow_chassis::Security;
+use fogflow_client::{DiscoveryClient, MasterClient};
 use fogflow_config::Config;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry as Metrics};
 use tokio::sync::Semaphore;
@@ -18,10 +19,10 @@ use crate::registry::Registry;
 pub(crate) const MOST_STREAMS: usize = 256;
 
 /// The state of the designer's routers.
-pub type Shared = Arc<App>;
+pub(crate) type Shared = Arc<App>;
 
 /// See the module.
-pub struct App {
+pub(crate) struct App {
     /// What is stored.
     pub registry: Arc<Registry>,
     /// The live picture.
@@ -32,6 +33,10 @@ pub struct App {
     pub watched: Watched,
     /// Uploaded pictures.
     pub photos: Photos,
+    /// Discovery.
+    pub(crate) discovery: DiscoveryClient,
+    /// The master.
+    pub(crate) master: MasterClient,
     /// For calls to other services.
     pub http: reqwest::Client,
     /// Addresses.
@@ -48,7 +53,7 @@ pub struct App {
 
 /// The designer's own metrics.
 #[derive(Clone)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Event streams that are open.
     pub streams: IntGauge,
     /// Messages that wait for the bus.
@@ -62,7 +67,7 @@ impl Counters {
     ///
     /// # Errors
     /// If a name is taken.
-    pub fn new(metrics: &Metrics) -> prometheus::Result<Self> {
+    pub(crate) fn new(metrics: &Metrics) -> prometheus::Result<Self> {
         let counters = Counters {
             streams: IntGauge::new("fogflow_designer_event_streams", "Open event streams of browsers and command lines.")?,
             outbox: IntGauge::new("fogflow_designer_outbox_messages", "Messages stored that the bus has not taken yet.")?,

@@ -7,7 +7,7 @@ use crate::error::{ApiError, ApiResult};
 
 /// What a body held.
 #[derive(Clone, Debug)]
-pub struct Items<T> {
+pub(crate) struct Items<T> {
     /// The elements with the JSON that they came as.
     pub items: Vec<(T, Value)>,
     /// Whether the body was one object, not a list.
@@ -18,7 +18,7 @@ pub struct Items<T> {
 ///
 /// # Errors
 /// 400 with the place of the fault.
-pub fn json(bytes: &[u8]) -> ApiResult<Value> {
+pub(crate) fn json(bytes: &[u8]) -> ApiResult<Value> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::bad("the body is empty; JSON is expected"));
     }
@@ -29,7 +29,7 @@ pub fn json(bytes: &[u8]) -> ApiResult<Value> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn one<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+pub(crate) fn one<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     typed(json(bytes)?, "")
 }
 
@@ -37,7 +37,7 @@ pub fn one<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn one_or_many<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<Items<T>> {
+pub(crate) fn one_or_many<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<Items<T>> {
     match json(bytes)? {
         Value::Array(values) => {
             let read = |(index, value): (usize, Value)| Ok((typed(value.clone(), &format!("[{index}]."))?, value));
@@ -51,7 +51,7 @@ pub fn one_or_many<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<Items<T>> {
 ///
 /// # Errors
 /// 400 with the field that is wrong; `at` is put before its path.
-pub fn typed<T: DeserializeOwned>(mut value: Value, at: &str) -> ApiResult<T> {
+pub(crate) fn typed<T: DeserializeOwned>(mut value: Value, at: &str) -> ApiResult<T> {
     if !value.is_object() {
         return Err(ApiError::bad(format!("{}a JSON object is expected", if at.is_empty() { String::new() } else { format!("{at}: ") })));
     }

@@ -7,71 +7,23 @@ use fogflow_bus::{Delivery, Queue, SharedBus};
 use fogflow_orchestration::{Envelope, MasterProfile, MessageType, TaskInfo, TaskUpdate, WorkerProfile, go_json, routing};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 use crate::app::Shared;
-use crate::cloud::short;
-use crate::live::BrokerRow;
+use crate::error;
 use crate::outbox;
 
 /// Time between two probes of a service.
 const PROBE: Duration = Duration::from_secs(2);
 /// A probe that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// An entity is told to browsers at most once in this time.
 const TELL: Duration = Duration::from_millis(100);
-
-async fn fetch<T: DeserializeOwned>(app: &Shared, url: String) -> Result<T, String> {
-    let answer = app.http.get(url).timeout(PATIENCE).send().await.map_err(|error| short(&error))?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(format!("status {status}"));
-    }
-    answer.json().await.map_err(|error| short(&error))
-}
-
-/// The master's profile.
-///
-/// # Errors
-/// Why it did not answer.
-pub async fn master_status(app: &Shared) -> Result<MasterProfile, String> {
-    fetch(app, format!("{}/status", app.config.master_url())).await
-}
-
-/// The workers that the master knows.
-///
-/// # Errors
-/// Why it did not answer.
-pub async fn master_workers(app: &Shared) -> Result<Vec<WorkerProfile>, String> {
-    let workers: BTreeMap<String, WorkerProfile> = fetch(app, format!("{}/workers", app.config.master_url())).await?;
-    Ok(workers.into_values().collect())
-}
-
-/// The brokers that discovery knows.
-///
-/// # Errors
-/// Why it did not answer.
-pub async fn brokers(app: &Shared) -> Result<Vec<BrokerRow>, String> {
-    let brokers: BTreeMap<String, BrokerRow> = fetch(app, format!("{}/broker", app.config.discovery_url())).await?;
-    Ok(brokers.into_values().collect())
-}
-
-/// The types of entities that discovery knows.
-///
-/// # Errors
-/// Why it did not answer.
-pub async fn entity_types(app: &Shared) -> Result<Vec<String>, String> {
-    let url = app.config.discovery_url();
-    let mut types: Vec<String> = fetch(app, format!("{}/etype", url.trim_end_matches("/ngsi9"))).await?;
-    types.sort();
-    Ok(types)
-}
 
 /// Probes services, brokers and workers again and again.
 ///
 /// # Errors
 /// Never.
-pub async fn probe(app: Shared) -> anyhow::Result<()> {
+pub(crate) async fn probe(app: Shared) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
@@ -94,9 +46,9 @@ async fn round(app: &Shared) {
         service("broker", broker.trim_end_matches("/ngsi10").to_owned()),
         service("discovery", discovery.trim_end_matches("/ngsi9").to_owned()),
         service("master", master),
-        master_status(app),
-        master_workers(app),
-        brokers(app),
+        app.master.status(),
+        app.master.workers(),
+        app.discovery.brokers(),
         futures::future::join_all(reporting.iter().map(|worker| self::service(app, &worker.id, worker.url.clone()))),
     );
     match master_found {
@@ -107,7 +59,7 @@ async fn round(app: &Shared) {
         app.hub.workers_listed(found);
     }
     if let Ok(found) = brokers_found {
-        app.hub.brokers_listed(found);
+        app.hub.brokers_listed(found.into_values().collect());
     }
     app.hub.services_kept(|name| {
         ["broker", "discovery", "designer", "master", "bus"].contains(&name) || reporting.iter().any(|worker| worker.id == name)
@@ -116,14 +68,14 @@ async fn round(app: &Shared) {
 
 /// Version and readiness of one service. Upstream's broker tells its version, its discovery and master neither.
 async fn service(app: &Shared, name: &str, base: String) {
-    let found = match fetch::<Value>(app, format!("{base}/version")).await {
-        Ok(version) => {
+    let found = match app.http.get(format!("{base}/version")).timeout(PATIENCE).send().await {
+        Ok(answer) if answer.status().is_server_error() => Err(format!("status {}", answer.status())),
+        Ok(answer) => {
+            let version: Value = answer.json().await.unwrap_or_default();
             let version = version.get("version").and_then(Value::as_str).unwrap_or_default().to_owned();
             Ok((version, ready(app, &base).await))
         }
-        // It answers, though not this question.
-        Err(error) if error.starts_with("status 4") => Ok((String::new(), None)),
-        Err(error) => Err(error),
+        Err(error) => Err(error::cause(&error)),
     };
     app.hub.probed(name, &base, found);
 }
@@ -141,7 +93,7 @@ async fn ready(app: &Shared, base: &str) -> Option<bool> {
 ///
 /// # Errors
 /// Never.
-pub async fn watch_bus(app: Shared, bus: SharedBus, address: String) -> anyhow::Result<()> {
+pub(crate) async fn watch_bus(app: Shared, bus: SharedBus, address: String) -> anyhow::Result<()> {
     let mut connected = bus.connected();
     loop {
         let up = *connected.borrow_and_update();
@@ -159,7 +111,7 @@ pub async fn watch_bus(app: Shared, bus: SharedBus, address: String) -> anyhow::
 ///
 /// # Errors
 /// Never.
-pub async fn tell_entities(app: Shared) -> anyhow::Result<()> {
+pub(crate) async fn tell_entities(app: Shared) -> anyhow::Result<()> {
     let mut step = tokio::time::interval(TELL);
     step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -174,7 +126,7 @@ pub async fn tell_entities(app: Shared) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If the queue cannot be declared, or the store takes no write; the caller starts it again.
-pub async fn consume(app: Shared, bus: SharedBus) -> anyhow::Result<()> {
+pub(crate) async fn consume(app: Shared, bus: SharedBus) -> anyhow::Result<()> {
     let queue = Queue {
         name: "fogflow-designer".to_owned(),
         bindings: vec![format!("{}*", routing::DESIGNER), routing::TASK.to_owned()],
@@ -250,7 +202,7 @@ fn payload<T: DeserializeOwned>(payload: Value) -> Result<T, Failure> {
 }
 
 /// Opens the tasks above in the process's supervisor.
-pub fn spawn(process: &fogflow_chassis::Process, app: &Shared, bus: &SharedBus, bus_address: &str) {
+pub(crate) fn spawn(process: &fogflow_chassis::Process, app: &Shared, bus: &SharedBus, bus_address: &str) {
     let tasks = &process.tasks;
     {
         let app = Arc::clone(app);

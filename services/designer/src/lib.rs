@@ -29,6 +29,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use fogflow_bus::SharedBus;
 use fogflow_chassis::{Process, Security, UsageError, http_client, serve};
+use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
 use fogflow_config::{BusEngine, Config, StoreEngine};
 use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
 use tokio::sync::Semaphore;
@@ -74,7 +75,9 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let app: Shared = Arc::new(App {
         registry: Arc::new(registry),
         hub,
-        cloud: Cloud::new(http.clone(), config.broker_url()),
+        cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()))),
+        discovery: DiscoveryClient::new(Endpoint::new(http.clone(), &config.discovery_url()).with_timeout(feeds::PATIENCE)),
+        master: MasterClient::new(Endpoint::new(http.clone(), &config.master_url()).with_timeout(feeds::PATIENCE)),
         watched: watch::Watched::default(),
         photos: Photos::new(config.service_dir("designer").join("photo")),
         http,
@@ -135,9 +138,7 @@ fn spawn(process: &Process, app: &Shared, bus: &SharedBus, agent: SocketAddr) {
     {
         let (cloud, watched, shutdown) = (app.cloud.clone(), app.watched.clone(), shutdown.clone());
         let reference = agent_url(&app.config, agent);
-        tasks.spawn_restarting("watch entities", move || {
-            watch::keep(cloud.clone(), reference.clone(), watched.clone(), shutdown.clone())
-        });
+        tasks.spawn_restarting("watch entities", move || watch::keep(cloud.clone(), reference.clone(), watched.clone(), shutdown.clone()));
     }
     let bus_address = match app.config.bus.engine {
         Some(BusEngine::Inprocess) => "in this process".to_owned(),

@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the store fails; the caller starts it again.
-pub async fn publish(registry: Arc<Registry>, bus: SharedBus, holder: String, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn publish(registry: Arc<Registry>, bus: SharedBus, holder: String, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut failures: u32 = 0;
     loop {
         let drained = if registry.read().outbox.is_empty() { true } else { drain(&registry, &bus, &holder).await? };
@@ -89,7 +89,7 @@ fn backoff(failures: u32) -> Duration {
 ///
 /// # Errors
 /// If the store cannot take the write.
-pub async fn announce_again(registry: &Registry) -> ApiResult<usize> {
+pub(crate) async fn announce_again(registry: &Registry) -> ApiResult<usize> {
     registry
         .write(|draft| {
             let waiting: std::collections::HashSet<String> =

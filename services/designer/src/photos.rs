@@ -13,14 +13,14 @@ const MOST: usize = 1000;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Photos {
+pub(crate) struct Photos {
     directory: PathBuf,
 }
 
 impl Photos {
     /// Pictures in this directory, which is made when the first one comes.
     #[must_use]
-    pub fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         Photos { directory }
     }
 
@@ -28,7 +28,7 @@ impl Photos {
     ///
     /// # Errors
     /// 400 for a name or content that is no picture's, 413 if it is too large, 507 if there are too many or no space.
-    pub async fn save(&self, name: &str, bytes: &[u8]) -> ApiResult<String> {
+    pub(crate) async fn save(&self, name: &str, bytes: &[u8]) -> ApiResult<String> {
         let name = plain_name(name)?;
         if bytes.len() > LARGEST {
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a picture may have {LARGEST} bytes")));
@@ -36,7 +36,8 @@ impl Photos {
         if media_type(bytes).is_none() {
             return Err(ApiError::bad(format!("{name:?} is not a PNG, JPEG, GIF or WebP picture")));
         }
-        let failed = |error: std::io::Error| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, format!("the picture cannot be stored: {error}"));
+        let failed =
+            |error: std::io::Error| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, format!("the picture cannot be stored: {error}"));
         tokio::fs::create_dir_all(&self.directory).await.map_err(failed)?;
         let path = self.directory.join(&name);
         if !path.exists() && count(&self.directory).await.map_err(failed)? >= MOST {
@@ -53,7 +54,7 @@ impl Photos {
     ///
     /// # Errors
     /// 404 if there is none of that name.
-    pub async fn load(&self, name: &str) -> ApiResult<(Vec<u8>, &'static str)> {
+    pub(crate) async fn load(&self, name: &str) -> ApiResult<(Vec<u8>, &'static str)> {
         let missing = || ApiError::missing("picture", name);
         let plain = plain_name(name).map_err(|_| missing())?;
         let bytes = tokio::fs::read(self.directory.join(plain)).await.map_err(|_| missing())?;

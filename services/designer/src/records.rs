@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::registry::{Contents, Shelf};
 
 /// A kind of document in the designer's store.
-pub trait Record: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub(crate) trait Record: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The collection in the store; for what `db.json` holds, also its top-level key there.
     const COLLECTION: &'static str;
     /// The word for messages to people and for `registry` events.
@@ -49,7 +49,7 @@ record!(BrokerRemoval, "removals", "removal", removals);
 
 /// A topology as upstream's page registers it: with the scene of the visual editor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// The topology; stored under its name, too.
     pub topology: Topology,
     /// The scene of upstream's visual editor, kept as it came.
@@ -59,7 +59,7 @@ pub struct Service {
 
 /// A value with its NGSI-10 type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TypedValue {
+pub(crate) struct TypedValue {
     /// For example `float`, `string`, `point`.
     #[serde(default, rename = "type")]
     pub value_type: String,
@@ -70,7 +70,7 @@ pub struct TypedValue {
 
 /// An entity that a user registered by hand; the designer keeps it at the cloud broker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Device {
+pub(crate) struct Device {
     /// Entity id.
     #[serde(default)]
     pub id: String,
@@ -95,7 +95,7 @@ pub struct Device {
 ///
 /// Its id is the designer's own and never changes; `brokerSubscriptionId` follows whatever the broker calls it (D 6).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ForwardedSubscription {
+pub(crate) struct ForwardedSubscription {
     /// Type of the entities to forward.
     #[serde(default)]
     pub entity_type: String,
@@ -115,7 +115,7 @@ pub struct ForwardedSubscription {
 
 /// A message of the outbox: stored with the write that it announces, removed when the bus has taken it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OutgoingMessage {
+pub(crate) struct OutgoingMessage {
     /// What to publish.
     pub envelope: Envelope,
 }
@@ -123,7 +123,7 @@ pub struct OutgoingMessage {
 /// Something that is still to be taken away from the cloud broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase")]
-pub enum BrokerRemoval {
+pub(crate) enum BrokerRemoval {
     /// An entity (of a deleted device).
     Entity {
         /// Entity id.

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogflow_client::ClientError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cloud, CloudError};
+use super::{Cloud, is_refusal};
 use crate::records::{BrokerRemoval, ForwardedSubscription};
 use crate::registry::Registry;
 
@@ -20,7 +21,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Correlator of a forwarded subscription.
 #[must_use]
-pub fn correlator(id: &str) -> String {
+pub(crate) fn correlator(id: &str) -> String {
     format!("fogflow-designer/{id}")
 }
 
@@ -28,7 +29,7 @@ pub fn correlator(id: &str) -> String {
 ///
 /// # Errors
 /// Never; failures are logged and tried again.
-pub async fn run(registry: Arc<Registry>, cloud: Cloud, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(registry: Arc<Registry>, cloud: Cloud, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut failing = false;
     loop {
         let pause = match pass(&registry, &cloud).await {
@@ -55,7 +56,7 @@ pub async fn run(registry: Arc<Registry>, cloud: Cloud, shutdown: CancellationTo
 ///
 /// # Errors
 /// If the broker or the store is away; what was refused is logged and left.
-pub async fn pass(registry: &Registry, cloud: &Cloud) -> anyhow::Result<()> {
+pub(crate) async fn pass(registry: &Registry, cloud: &Cloud) -> anyhow::Result<()> {
     let contents = registry.read();
     for (key, removal) in contents.removals.iter() {
         match removal.as_ref() {
@@ -111,11 +112,11 @@ async fn subscriptions(registry: &Registry, cloud: &Cloud) -> anyhow::Result<()>
 }
 
 /// `None` for what the broker refuses: it must not hold up the others.
-fn refused_is_fine<T>(kind: &str, id: &str, result: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+fn refused_is_fine<T>(kind: &str, id: &str, result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
     match result {
         Ok(done) => Ok(Some(done)),
-        Err(CloudError::Refused(reason)) => {
-            tracing::warn!(kind, %id, %reason, "the cloud broker refuses what it shall hold");
+        Err(error) if is_refusal(&error) => {
+            tracing::warn!(kind, %id, %error, "the cloud broker refuses what it shall hold");
             Ok(None)
         }
         Err(away) => Err(away),

@@ -1,107 +1,63 @@
-//! The cloud broker as the designer uses it: NGSI-10 calls, and what the designer keeps there.
+//! The cloud broker as the designer uses it, and what the designer keeps there.
 
-pub mod keep;
-pub mod watch;
+pub(crate) mod keep;
+pub(crate) mod watch;
 
 use std::collections::HashMap;
 
-use reqwest::StatusCode;
+use fogflow_client::{BrokerClient, ClientError, Context};
+use fogflow_ngsi::v1::{EntityId, SubscribeContextRequest};
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::records::{Device, ForwardedSubscription, TypedValue};
 
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudError {
-    /// The broker cannot be reached, or is failing: try again later.
-    #[error("the broker at {url} does not answer: {reason}")]
-    Away {
-        /// Its URL.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// The broker refuses what was asked: trying again would not help.
-    #[error("the broker refuses it: {0}")]
-    Refused(String),
-}
-
 /// A subscription as the broker lists it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Where it is sent.
-    pub reference: String,
+    pub(crate) reference: String,
     /// Who made it, and how.
     #[serde(rename = "Subscriber")]
-    pub subscriber: ListedSubscriber,
+    pub(crate) subscriber: ListedSubscriber,
 }
 
 /// See [`Listed`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ListedSubscriber {
+pub(crate) struct ListedSubscriber {
     /// The `Fiware-Correlator` that it was made with.
     #[serde(rename = "Correlator")]
-    pub correlator: String,
+    pub(crate) correlator: String,
 }
 
-/// A client of one broker.
+/// Whether trying again would not help: the broker understood, and does not want it.
+pub(crate) fn is_refusal(error: &ClientError) -> bool {
+    matches!(error, ClientError::Status { .. }) && !error.is_transient()
+}
+
+/// The cloud broker.
 #[derive(Clone, Debug)]
-pub struct Cloud {
-    http: reqwest::Client,
-    /// Ends with `/ngsi10`.
-    url: String,
+pub(crate) struct Cloud {
+    broker: BrokerClient,
 }
 
 impl Cloud {
-    /// A client of the broker at this NGSI-10 URL.
-    #[must_use]
-    pub fn new(http: reqwest::Client, url: String) -> Self {
-        Cloud { http, url: url.trim_end_matches('/').to_owned() }
-    }
-
-    fn away(&self, reason: impl std::fmt::Display) -> CloudError {
-        CloudError::Away { url: self.url.clone(), reason: reason.to_string() }
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, String), CloudError> {
-        let response = request.send().await.map_err(|error| self.away(short(&error)))?;
-        let status = response.status();
-        let text = response.text().await.map_err(|error| self.away(short(&error)))?;
-        if status.is_server_error() {
-            return Err(self.away(format!("status {status}")));
-        }
-        Ok((status, text))
-    }
-
-    async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Result<Value, CloudError> {
-        let mut request = self.http.post(format!("{}/{path}", self.url)).json(body);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (status, text) = self.send(request).await?;
-        if !status.is_success() {
-            return Err(CloudError::Refused(format!("status {status}: {}", excerpt(&text))));
-        }
-        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    /// The broker behind this client.
+    pub(crate) fn new(broker: BrokerClient) -> Self {
+        Cloud { broker }
     }
 
     /// Whether the broker has an entity of this id.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn has_entity(&self, id: &str) -> Result<bool, CloudError> {
-        Ok(self.send(self.http.get(format!("{}/entity/{}", self.url, escape(id)))).await?.0.is_success())
+    pub(crate) async fn has_entity(&self, id: &str) -> Result<bool, ClientError> {
+        Ok(self.broker.entity(id, &Context::default()).await?.is_some())
     }
 
-    /// Creates a device's entity. The broker answers a status per element; one that is not 2xx is a refusal.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn create(&self, device: &Device) -> Result<(), CloudError> {
-        let list = |items: &indexmap::IndexMap<String, TypedValue>| -> Vec<Value> {
+    /// Creates a device's entity, or writes these values over those that it has.
+    pub(crate) async fn create(&self, device: &Device) -> Result<(), ClientError> {
+        let list = |items: &IndexMap<String, TypedValue>| -> Vec<Value> {
             items.iter().map(|(name, item)| json!({"name": name, "type": item.value_type, "value": item.value})).collect()
         };
         let element = json!({
@@ -109,123 +65,50 @@ impl Cloud {
             "attributes": list(&device.attributes),
             "domainMetadata": list(&device.metadata),
         });
-        self.update("UPDATE", &element).await
+        let body = json!({"contextElements": [element], "updateAction": "UPDATE"}).to_string();
+        self.broker.update_raw(body.into(), &Context::default()).await
     }
 
     /// Deletes an entity; one that is not there is deleted already.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn delete_entity(&self, id: &str) -> Result<(), CloudError> {
-        match self.update("DELETE", &json!({"entityId": {"id": id, "isPattern": false}})).await {
-            Err(CloudError::Refused(reason)) => {
-                tracing::info!(%id, %reason, "the broker did not delete an entity; taken as gone");
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    async fn update(&self, action: &str, element: &Value) -> Result<(), CloudError> {
-        let reply = self.post("updateContext", &json!({"contextElements": [element], "updateAction": action}), &[]).await?;
-        let status = reply.pointer("/contextResponses/0/statusCode");
-        match status.and_then(|status| status.get("code")).and_then(Value::as_i64) {
-            Some(code) if !(200..300).contains(&code) => {
-                let text = |key: &str| status.and_then(|status| status.get(key)).and_then(Value::as_str).unwrap_or_default();
-                let reason = format!("{code} {} {}", text("reasonPhrase"), text("details"));
-                if code >= 500 { Err(self.away(reason.trim())) } else { Err(CloudError::Refused(reason.trim().to_owned())) }
-            }
-            _ => Ok(()),
-        }
+    pub(crate) async fn delete_entity(&self, id: &str) -> Result<(), ClientError> {
+        self.broker.delete_entity(id, &Context::default()).await.map(|_| ())
     }
 
     /// The broker's subscriptions by id.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn subscriptions(&self) -> Result<HashMap<String, Listed>, CloudError> {
-        let (status, text) = self.send(self.http.get(format!("{}/subscription", self.url))).await?;
-        if !status.is_success() {
-            return Err(self.away(format!("status {status}")));
-        }
-        serde_json::from_str(&text).map_err(|error| self.away(format!("its list of subscriptions cannot be read: {error}")))
+    pub(crate) async fn subscriptions(&self) -> Result<HashMap<String, Listed>, ClientError> {
+        let listed = self.broker.subscriptions(&Context::default()).await?;
+        serde_json::from_value(listed)
+            .map_err(|error| ClientError::Body { url: format!("{}/subscription", self.broker.url()), reason: error.to_string() })
     }
 
     /// Subscribes to all entities, to be sent to `reference`.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn subscribe_to_all(&self, reference: &str, correlator: &str) -> Result<String, CloudError> {
-        let body = json!({"entities": [{"id": ".*", "isPattern": true}], "reference": reference});
-        self.subscribe(&body, &[("Fiware-Correlator", correlator)]).await
+    pub(crate) async fn subscribe_to_all(&self, reference: &str, correlator: &str) -> Result<String, ClientError> {
+        let everything = EntityId { id: ".*".into(), is_pattern: true, ..Default::default() };
+        let request = SubscribeContextRequest { entities: vec![everything], reference: reference.into(), ..Default::default() };
+        self.broker.subscribe(&request, &Context { correlator: correlator.to_owned(), ..Default::default() }).await
     }
 
     /// Subscribes on behalf of another broker. `correlator` marks it as ours.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn forward(&self, wanted: &ForwardedSubscription, correlator: &str) -> Result<String, CloudError> {
-        let body = json!({
-            "entities": [{"id": "", "type": wanted.entity_type, "isPattern": true}],
-            "reference": wanted.reference_url,
-        });
-        let mut headers = vec![("Fiware-Correlator", correlator), ("Require-Reliability", "true")];
-        match wanted.destination_broker.as_str() {
-            "NGSI-LD" => {
-                headers.push(("Destination", "NGSI-LD"));
-                if !wanted.tenant.is_empty() {
-                    headers.push(("NGSILD-Tenant", &wanted.tenant));
-                }
-            }
-            "NGSIv2" => headers.push(("Destination", "NGSIv2")),
-            _ => {}
-        }
-        self.subscribe(&body, &headers).await
-    }
-
-    async fn subscribe(&self, body: &Value, headers: &[(&str, &str)]) -> Result<String, CloudError> {
-        let reply = self.post("subscribeContext", body, headers).await?;
-        let id = reply.pointer("/subscribeResponse/subscriptionId").and_then(Value::as_str).unwrap_or_default();
-        if id.is_empty() {
-            return Err(CloudError::Refused(format!("no subscription id in {reply}")));
-        }
-        Ok(id.to_owned())
+    pub(crate) async fn forward(&self, wanted: &ForwardedSubscription, correlator: &str) -> Result<String, ClientError> {
+        let of_type = EntityId { entity_type: wanted.entity_type.as_str().into(), is_pattern: true, ..Default::default() };
+        let request =
+            SubscribeContextRequest { entities: vec![of_type], reference: wanted.reference_url.as_str().into(), ..Default::default() };
+        let is_known = ["NGSI-LD", "NGSIv2"].contains(&wanted.destination_broker.as_str());
+        let context = Context {
+            correlator: correlator.to_owned(),
+            require_reliability: true,
+            destination: if is_known { wanted.destination_broker.clone() } else { String::new() },
+            tenant: if wanted.destination_broker == "NGSI-LD" { wanted.tenant.clone() } else { String::new() },
+            ..Default::default()
+        };
+        self.broker.subscribe(&request, &context).await
     }
 
     /// Ends a subscription; one that is not there has ended already.
-    ///
-    /// # Errors
-    /// [`CloudError`].
-    pub async fn unsubscribe(&self, id: &str) -> Result<(), CloudError> {
-        match self.post("unsubscribeContext", &json!({"subscriptionId": id}), &[]).await {
-            Ok(_) | Err(CloudError::Refused(_)) => Ok(()),
-            Err(away) => Err(away),
+    pub(crate) async fn unsubscribe(&self, id: &str) -> Result<(), ClientError> {
+        match self.broker.unsubscribe(id, &Context::default()).await {
+            Err(error) if !is_refusal(&error) => Err(error),
+            _ => Ok(()),
         }
     }
-}
-
-/// The innermost cause of a failed request, without the URL that the caller names anyway.
-pub fn short(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-/// Escapes what is not plain in a path segment.
-fn escape(segment: &str) -> String {
-    let mut out = String::with_capacity(segment.len());
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(200).collect()
 }

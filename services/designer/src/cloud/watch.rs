@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogflow_client::ClientError;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cloud, CloudError};
+use super::Cloud;
 
 /// How often the broker's list is looked at.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -19,12 +20,12 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Which subscription feeds the live entities now.
 #[derive(Clone, Default)]
-pub struct Watched(Arc<Mutex<Option<String>>>);
+pub(crate) struct Watched(Arc<Mutex<Option<String>>>);
 
 impl Watched {
     /// Whether a notification with this id is ours. Before the broker's reply is read, any id may be.
     #[must_use]
-    pub fn accepts(&self, id: &str) -> bool {
+    pub(crate) fn accepts(&self, id: &str) -> bool {
         self.0.lock().as_deref().is_none_or(|known| known == id)
     }
 }
@@ -33,7 +34,7 @@ impl Watched {
 ///
 /// # Errors
 /// Never; failures are logged and tried again.
-pub async fn keep(cloud: Cloud, reference: String, watched: Watched, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn keep(cloud: Cloud, reference: String, watched: Watched, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut failing = false;
     loop {
         let pause = match ensure(&cloud, &reference, &watched).await {
@@ -62,7 +63,7 @@ pub async fn keep(cloud: Cloud, reference: String, watched: Watched, shutdown: C
     Ok(())
 }
 
-async fn ensure(cloud: &Cloud, reference: &str, watched: &Watched) -> Result<(), CloudError> {
+async fn ensure(cloud: &Cloud, reference: &str, watched: &Watched) -> Result<(), ClientError> {
     let known = watched.0.lock().clone();
     let mut present = false;
     for (id, listed) in cloud.subscriptions().await? {

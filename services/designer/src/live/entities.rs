@@ -16,11 +16,11 @@ const IN_SNAPSHOT: usize = 1000;
 const LARGEST_VALUE: usize = 16 * 1024;
 
 /// Values by name.
-pub type Attributes = IndexMap<String, TypedValue>;
+pub(crate) type Attributes = IndexMap<String, TypedValue>;
 
 /// An entity as browsers see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct EntityRow {
+pub(super) struct EntityRow {
     /// Entity id.
     pub id: String,
     /// Entity type.

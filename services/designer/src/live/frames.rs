@@ -13,7 +13,7 @@ const CHANNEL: usize = 1024;
 
 /// One event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// `<start of this process>-<generation>`
     pub id: String,
     /// The event's name.

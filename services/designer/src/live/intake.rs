@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use fogflow_client::BrokerRecord;
 use fogflow_orchestration::{MasterProfile, MasterReport, TaskInfo, TaskState, TaskUpdate, WorkerProfile};
 use serde::Serialize;
 use serde_json::json;
 
 use super::tasks::{OldEpoch, TaskChange};
-use super::{Attributes, BrokerRow, Hub, ServiceRow, State, now};
+use super::{Attributes, Hub, ServiceRow, State, now};
 use crate::registry::Changed;
 
 /// Entities told to browsers per step.
@@ -19,7 +20,7 @@ impl Hub {
     ///
     /// # Errors
     /// If a master with a newer lease has reported before.
-    pub fn master_report(&self, report: &MasterReport) -> Result<(), OldEpoch> {
+    pub(crate) fn master_report(&self, report: &MasterReport) -> Result<(), OldEpoch> {
         let mut state = self.state.lock();
         let changes = state.picture.tasks.report(report, Instant::now())?;
         state.tell_tasks(changes);
@@ -37,45 +38,57 @@ impl Hub {
         }
         if report.full {
             let State { picture, frames } = &mut *state;
-            retain(&mut picture.workers, |id| report.workers.iter().any(|worker| worker.id == id), |id| {
-                frames.push("workerRemoved", &json!({"id": id}));
-            });
-            retain(&mut picture.intents, |id| report.intents.iter().any(|intent| intent.id == id), |id| {
-                frames.push("intentRemoved", &json!({"id": id}));
-            });
+            retain(
+                &mut picture.workers,
+                |id| report.workers.iter().any(|worker| worker.id == id),
+                |id| {
+                    frames.push("workerRemoved", &json!({"id": id}));
+                },
+            );
+            retain(
+                &mut picture.intents,
+                |id| report.intents.iter().any(|intent| intent.id == id),
+                |id| {
+                    frames.push("intentRemoved", &json!({"id": id}));
+                },
+            );
         }
         Ok(())
     }
 
     /// A `TASK_UPDATE` from the bus.
-    pub fn task_update(&self, update: &TaskUpdate, from: &str) {
+    pub(crate) fn task_update(&self, update: &TaskUpdate, from: &str) {
         let mut state = self.state.lock();
         let change = state.picture.tasks.update(update, from, Instant::now());
         state.tell_tasks(change.into_iter().collect());
     }
 
     /// A `TASK_INFO` from the bus.
-    pub fn task_info(&self, info: &TaskInfo) {
+    pub(crate) fn task_info(&self, info: &TaskInfo) {
         let mut state = self.state.lock();
         let change = state.picture.tasks.info(info);
         state.tell_tasks(change.into_iter().collect());
     }
 
     /// The workers that a master lists; used while no master of ours reports.
-    pub fn workers_listed(&self, workers: Vec<WorkerProfile>) {
+    pub(crate) fn workers_listed(&self, workers: Vec<WorkerProfile>) {
         let mut state = self.state.lock();
         if state.picture.tasks.is_reported(Instant::now()) {
             return;
         }
         workers.iter().for_each(|worker| state.put_worker(worker));
         let State { picture, frames } = &mut *state;
-        retain(&mut picture.workers, |id| workers.iter().any(|worker| worker.id == id), |id| {
-            frames.push("workerRemoved", &json!({"id": id}));
-        });
+        retain(
+            &mut picture.workers,
+            |id| workers.iter().any(|worker| worker.id == id),
+            |id| {
+                frames.push("workerRemoved", &json!({"id": id}));
+            },
+        );
     }
 
     /// A master that joined, or answered.
-    pub fn master_seen(&self, master: MasterProfile) {
+    pub(crate) fn master_seen(&self, master: MasterProfile) {
         let mut state = self.state.lock();
         if !master.id.is_empty() && state.picture.masters.get(&master.id) != Some(&master) {
             state.frames.push("master", &master);
@@ -84,7 +97,7 @@ impl Hub {
     }
 
     /// A master that left.
-    pub fn master_left(&self, id: &str) {
+    pub(crate) fn master_left(&self, id: &str) {
         let mut state = self.state.lock();
         if state.picture.masters.remove(id).is_some() {
             state.frames.push("masterRemoved", &json!({"id": id}));
@@ -92,12 +105,16 @@ impl Hub {
     }
 
     /// The brokers that discovery lists.
-    pub fn brokers_listed(&self, brokers: Vec<BrokerRow>) {
+    pub(crate) fn brokers_listed(&self, brokers: Vec<BrokerRecord>) {
         let mut state = self.state.lock();
         let State { picture, frames } = &mut *state;
-        retain(&mut picture.brokers, |id| brokers.iter().any(|broker| broker.id == id), |id| {
-            frames.push("brokerRemoved", &json!({"id": id}));
-        });
+        retain(
+            &mut picture.brokers,
+            |id| brokers.iter().any(|broker| broker.id == id),
+            |id| {
+                frames.push("brokerRemoved", &json!({"id": id}));
+            },
+        );
         for broker in brokers {
             if state.picture.brokers.get(&broker.id) != Some(&broker) {
                 state.frames.push("broker", &broker);
@@ -107,7 +124,7 @@ impl Hub {
     }
 
     /// What a probe of a service found: its version and whether it is ready, or why it did not answer.
-    pub fn probed(&self, name: &str, url: &str, found: Result<(String, Option<bool>), String>) {
+    pub(crate) fn probed(&self, name: &str, url: &str, found: Result<(String, Option<bool>), String>) {
         let mut state = self.state.lock();
         let old = state.picture.services.get(name).cloned();
         let mut row = old.clone().unwrap_or_else(|| ServiceRow { name: name.to_owned(), ..Default::default() });
@@ -139,19 +156,19 @@ impl Hub {
     }
 
     /// Forgets services that are no longer probed.
-    pub fn services_kept(&self, keep: impl Fn(&str) -> bool) {
+    pub(crate) fn services_kept(&self, keep: impl Fn(&str) -> bool) {
         let mut state = self.state.lock();
         let State { picture, frames } = &mut *state;
         retain(&mut picture.services, keep, |name| frames.push("serviceRemoved", &json!({"name": name})));
     }
 
     /// The newest state of an entity.
-    pub fn entity(&self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
+    pub(crate) fn entity(&self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
         self.state.lock().picture.entities.put(id, entity_type, attributes, metadata);
     }
 
     /// An entity that is gone.
-    pub fn entity_removed(&self, id: &str) {
+    pub(crate) fn entity_removed(&self, id: &str) {
         let mut state = self.state.lock();
         if state.picture.entities.remove(id) {
             state.frames.push("entityRemoved", &json!({"id": id}));
@@ -159,7 +176,7 @@ impl Hub {
     }
 
     /// Tells readers of entities that changed. Called ten times a second: an entity is told at most as often.
-    pub fn tell_entities(&self) {
+    pub(crate) fn tell_entities(&self) {
         let mut state = self.state.lock();
         for row in state.picture.entities.take_untold(TOLD_PER_STEP) {
             state.frames.push("entity", &row);
@@ -167,7 +184,7 @@ impl Hub {
     }
 
     /// Changes of the registry.
-    pub fn registry_changed(&self, changes: &[Changed], generation: u64) {
+    pub(crate) fn registry_changed(&self, changes: &[Changed], generation: u64) {
         #[derive(Serialize)]
         struct Told<'a> {
             kind: &'a str,

@@ -12,15 +12,16 @@ mod tasks;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fogflow_client::BrokerRecord;
 use fogflow_orchestration::{IntentState, MasterProfile, TaskRow, WorkerProfile};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::broadcast;
 
-pub use entities::Attributes;
-pub use frames::Frame;
-pub use tasks::TaskTable;
+pub(crate) use entities::Attributes;
+pub(crate) use frames::Frame;
+pub(crate) use tasks::TaskTable;
 
 use entities::EntityTable;
 use frames::Frames;
@@ -31,7 +32,7 @@ const EVENTS: usize = 100;
 /// The state of one of the node's services, as last probed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ServiceRow {
+pub(crate) struct ServiceRow {
     /// `broker`, `discovery`, `designer`, `master`, `bus`, or the id of a worker.
     pub name: String,
     /// Where it was asked.
@@ -51,22 +52,9 @@ pub struct ServiceRow {
     pub last_error: String,
 }
 
-/// A broker as discovery lists it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BrokerRow {
-    /// `Broker.<site>[.<n>]`
-    pub id: String,
-    /// Its NGSI-10 URL.
-    #[serde(rename = "myURL", default)]
-    pub my_url: String,
-    /// RFC 3339 time of its last heartbeat.
-    #[serde(rename = "Last_Heartbeat_Update", default)]
-    pub last_heartbeat_update: String,
-}
-
 /// Something worth telling a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// RFC 3339 time.
     pub time: String,
     /// `info`, `warning` or `error`.
@@ -81,7 +69,7 @@ pub struct Event {
 struct Picture {
     services: BTreeMap<String, ServiceRow>,
     workers: BTreeMap<String, WorkerProfile>,
-    brokers: BTreeMap<String, BrokerRow>,
+    brokers: BTreeMap<String, BrokerRecord>,
     masters: BTreeMap<String, MasterProfile>,
     intents: BTreeMap<String, IntentState>,
     tasks: TaskTable,
@@ -96,12 +84,12 @@ struct State {
 }
 
 /// See the module.
-pub struct Hub {
+pub(crate) struct Hub {
     state: Mutex<State>,
 }
 
 /// What a new reader gets: frames to send first, and the channel of those that follow.
-pub struct Attached {
+pub(crate) struct Attached {
     /// One snapshot, or the frames that it missed.
     pub first: Vec<Arc<Frame>>,
     /// What follows.
@@ -116,7 +104,7 @@ impl Default for Hub {
 
 impl Hub {
     /// Attaches a reader. `last` is the id of the last frame that it saw, if it was here before.
-    pub fn attach(&self, last: Option<&str>) -> Attached {
+    pub(crate) fn attach(&self, last: Option<&str>) -> Attached {
         let state = self.state.lock();
         let rest = state.frames.subscribe();
         let first = last.and_then(|id| state.frames.after(id)).unwrap_or_else(|| vec![Arc::new(state.snapshot())]);
@@ -124,32 +112,32 @@ impl Hub {
     }
 
     /// All tasks.
-    pub fn tasks(&self) -> Vec<TaskRow> {
+    pub(crate) fn tasks(&self) -> Vec<TaskRow> {
         self.state.lock().picture.tasks.rows().cloned().collect()
     }
 
     /// One task.
-    pub fn task(&self, id: &str) -> Option<TaskRow> {
+    pub(crate) fn task(&self, id: &str) -> Option<TaskRow> {
         self.state.lock().picture.tasks.get(id).cloned()
     }
 
     /// All workers.
-    pub fn workers(&self) -> Vec<WorkerProfile> {
+    pub(crate) fn workers(&self) -> Vec<WorkerProfile> {
         self.state.lock().picture.workers.values().cloned().collect()
     }
 
     /// One worker.
-    pub fn worker(&self, id: &str) -> Option<WorkerProfile> {
+    pub(crate) fn worker(&self, id: &str) -> Option<WorkerProfile> {
         self.state.lock().picture.workers.get(id).cloned()
     }
 
     /// States of intents as the master reported them.
-    pub fn intents(&self) -> Vec<IntentState> {
+    pub(crate) fn intents(&self) -> Vec<IntentState> {
         self.state.lock().picture.intents.values().cloned().collect()
     }
 
     /// Masters that have shown themselves.
-    pub fn masters(&self) -> Vec<MasterProfile> {
+    pub(crate) fn masters(&self) -> Vec<MasterProfile> {
         self.state.lock().picture.masters.values().cloned().collect()
     }
 }
@@ -184,7 +172,7 @@ impl State {
 }
 
 /// Now, as RFC 3339 with milliseconds.
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 

@@ -20,7 +20,7 @@ struct Slot {
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TaskChange {
+pub(crate) enum TaskChange {
     /// It is new or different.
     Put {
         /// The row.
@@ -34,7 +34,7 @@ pub enum TaskChange {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct TaskTable {
+pub(crate) struct TaskTable {
     slots: BTreeMap<String, Slot>,
     epoch: u64,
     reported: Option<Instant>,
@@ -42,24 +42,24 @@ pub struct TaskTable {
 
 /// The report comes from a master that has lost its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OldEpoch {
+pub(crate) struct OldEpoch {
     /// The newest epoch seen.
     pub newest: u64,
 }
 
 impl TaskTable {
     /// All rows in the order of their ids.
-    pub fn rows(&self) -> impl Iterator<Item = &TaskRow> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &TaskRow> {
         self.slots.values().map(|slot| &slot.row)
     }
 
     /// One row.
-    pub fn get(&self, id: &str) -> Option<&TaskRow> {
+    pub(crate) fn get(&self, id: &str) -> Option<&TaskRow> {
         self.slots.get(id).map(|slot| &slot.row)
     }
 
     /// Whether a master of ours has reported lately.
-    pub fn is_reported(&self, now: Instant) -> bool {
+    pub(crate) fn is_reported(&self, now: Instant) -> bool {
         self.reported.is_some_and(|at| now.duration_since(at) < REPORTS_LAST)
     }
 
@@ -67,7 +67,7 @@ impl TaskTable {
     ///
     /// # Errors
     /// If its epoch is older than one seen; nothing is changed then.
-    pub fn report(&mut self, report: &MasterReport, now: Instant) -> Result<Vec<TaskChange>, OldEpoch> {
+    pub(crate) fn report(&mut self, report: &MasterReport, now: Instant) -> Result<Vec<TaskChange>, OldEpoch> {
         if report.epoch < self.epoch {
             return Err(OldEpoch { newest: self.epoch });
         }
@@ -90,7 +90,7 @@ impl TaskTable {
     }
 
     /// Merges a worker's `TASK_UPDATE`; `from` is the sender of the envelope, which upstream's workers rely on.
-    pub fn update(&mut self, update: &TaskUpdate, from: &str, now: Instant) -> Option<TaskChange> {
+    pub(crate) fn update(&mut self, update: &TaskUpdate, from: &str, now: Instant) -> Option<TaskChange> {
         let worker = if update.worker_id.is_empty() { from } else { &update.worker_id };
         let Some(slot) = self.slots.get(&update.task_id) else {
             // Beside a master that reports, an unknown task is one that was just removed, or not yet reported.
@@ -112,7 +112,7 @@ impl TaskTable {
     }
 
     /// Takes the endpoint from a `TASK_INFO` (`refURL=<url>; containerID=<id>`).
-    pub fn info(&mut self, info: &TaskInfo) -> Option<TaskChange> {
+    pub(crate) fn info(&mut self, info: &TaskInfo) -> Option<TaskChange> {
         let url = info.info.split(';').find_map(|part| part.trim().strip_prefix("refURL="))?;
         let mut row = self.get(&info.task_id)?.clone();
         url.clone_into(&mut row.endpoint);

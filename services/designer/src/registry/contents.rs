@@ -10,7 +10,7 @@ use crate::records::{BrokerRemoval, Device, ForwardedSubscription, OutgoingMessa
 
 /// A stored value with its place in the store.
 #[derive(Clone, Debug)]
-pub struct Entry<R> {
+pub(crate) struct Entry<R> {
     /// Version of the document.
     pub version: Version,
     /// Sequence of the commit that wrote it.
@@ -21,7 +21,7 @@ pub struct Entry<R> {
 
 /// All values of one kind by id.
 #[derive(Clone, Debug)]
-pub struct Shelf<R>(Arc<BTreeMap<String, Entry<R>>>);
+pub(crate) struct Shelf<R>(Arc<BTreeMap<String, Entry<R>>>);
 
 impl<R> Default for Shelf<R> {
     fn default() -> Self {
@@ -31,42 +31,42 @@ impl<R> Default for Shelf<R> {
 
 impl<R: Clone> Shelf<R> {
     /// The value of this id.
-    pub fn get(&self, id: &str) -> Option<&Arc<R>> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<R>> {
         self.0.get(id).map(|entry| &entry.value)
     }
 
     /// The value of this id with its place in the store.
-    pub fn entry(&self, id: &str) -> Option<&Entry<R>> {
+    pub(crate) fn entry(&self, id: &str) -> Option<&Entry<R>> {
         self.0.get(id)
     }
 
     /// Whether there is one.
-    pub fn contains(&self, id: &str) -> bool {
+    pub(crate) fn contains(&self, id: &str) -> bool {
         self.0.contains_key(id)
     }
 
     /// Ids and values in the order of ids.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Arc<R>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Arc<R>)> {
         self.0.iter().map(|(id, entry)| (id, &entry.value))
     }
 
     /// Entries in the order of ids.
-    pub fn entries(&self) -> impl Iterator<Item = (&String, &Entry<R>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Entry<R>)> {
         self.0.iter()
     }
 
     /// The values in the order of ids.
-    pub fn values(&self) -> impl Iterator<Item = &Arc<R>> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Arc<R>> {
         self.0.values().map(|entry| &entry.value)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -100,7 +100,7 @@ pub(super) fn is_kept_at_broker(collection: &str) -> bool {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Operators by name.
     pub operators: Shelf<Operator>,
     /// Topologies by name, those of fog functions included.
@@ -172,7 +172,7 @@ impl Contents {
     }
 
     /// Names of topologies and functions that run this operator.
-    pub fn users_of_operator(&self, operator: &str) -> Vec<String> {
+    pub(crate) fn users_of_operator(&self, operator: &str) -> Vec<String> {
         self.topologies
             .iter()
             .filter(|(_, topology)| topology.tasks.iter().any(|task| task.operator == operator))
@@ -181,7 +181,7 @@ impl Contents {
     }
 
     /// Intents that ask for something now: the stored ones, and those of enabled fog functions.
-    pub fn active_intents(&self) -> impl Iterator<Item = &ServiceIntent> {
+    pub(crate) fn active_intents(&self) -> impl Iterator<Item = &ServiceIntent> {
         let of_functions = self.functions.values().filter(|function| function.status == "enabled").map(|function| &function.intent);
         self.intents.values().map(Arc::as_ref).chain(of_functions)
     }

@@ -13,7 +13,7 @@ use crate::registry::{Contents, Entry};
 
 /// What an announced intent is to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// It is new or was changed.
     Add,
     /// It is gone, or its fog function was disabled.
@@ -21,7 +21,7 @@ pub enum Action {
 }
 
 /// The contents with changes on top. Reading sees what was put before.
-pub struct Draft {
+pub(crate) struct Draft {
     contents: Contents,
     writes: IndexMap<(&'static str, String), (Expect, Option<Bytes>)>,
     messages: Vec<Envelope>,
@@ -33,7 +33,7 @@ impl Draft {
     }
 
     /// The contents with what was put and removed so far.
-    pub fn contents(&self) -> &Contents {
+    pub(crate) fn contents(&self) -> &Contents {
         &self.contents
     }
 
@@ -41,7 +41,7 @@ impl Draft {
     ///
     /// # Errors
     /// 404 if there is none.
-    pub fn get<R: Record>(&self, id: &str) -> ApiResult<Arc<R>> {
+    pub(crate) fn get<R: Record>(&self, id: &str) -> ApiResult<Arc<R>> {
         R::shelf(&self.contents).get(id).cloned().ok_or_else(|| ApiError::missing(R::KIND, id))
     }
 
@@ -49,8 +49,9 @@ impl Draft {
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn put<R: Record>(&mut self, id: &str, value: R) -> ApiResult<()> {
-        let bytes = serde_json::to_vec(&value).map_err(|error| ApiError::bad(format!("the {} {id:?} cannot be stored: {error}", R::KIND)))?;
+    pub(crate) fn put<R: Record>(&mut self, id: &str, value: R) -> ApiResult<()> {
+        let bytes =
+            serde_json::to_vec(&value).map_err(|error| ApiError::bad(format!("the {} {id:?} cannot be stored: {error}", R::KIND)))?;
         self.touch::<R>(id, Some(Bytes::from(bytes)));
         let entry = Entry { version: 0, sequence: 0, value: Arc::new(value) };
         R::shelf_mut(&mut self.contents).map_mut().insert(id.to_owned(), entry);
@@ -58,7 +59,7 @@ impl Draft {
     }
 
     /// Removes a value; without effect if there is none.
-    pub fn remove<R: Record>(&mut self, id: &str) {
+    pub(crate) fn remove<R: Record>(&mut self, id: &str) {
         if R::shelf(&self.contents).contains(id) {
             self.touch::<R>(id, None);
             R::shelf_mut(&mut self.contents).map_mut().remove(id);
@@ -69,7 +70,7 @@ impl Draft {
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn announce(&mut self, intent: &ServiceIntent, action: Action) -> ApiResult<()> {
+    pub(crate) fn announce(&mut self, intent: &ServiceIntent, action: Action) -> ApiResult<()> {
         let action = match action {
             Action::Add => "ADD",
             Action::Delete => "DELETE",

@@ -14,8 +14,8 @@ use fogflow_store::{Batch, Document, Feed, Outcome, Sequence, SharedStore, Store
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, Notify, watch};
 
-pub use contents::{Contents, Entry, Shelf};
-pub use draft::{Action, Draft};
+pub(crate) use contents::{Contents, Entry, Shelf};
+pub(crate) use draft::{Action, Draft};
 
 use crate::error::{ApiError, ApiResult};
 use crate::records::{OutgoingMessage, Record};
@@ -27,7 +27,7 @@ const PAGE: usize = 512;
 
 /// One document that changed, as told to the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// The collection.
     pub collection: String,
     /// The id in it.
@@ -37,7 +37,7 @@ pub struct Changed {
 }
 
 /// See the module.
-pub struct Registry {
+pub(crate) struct Registry {
     store: SharedStore,
     contents: RwLock<Arc<Contents>>,
     /// Held over a write or a step along the feed; guards the position in the feed.
@@ -53,7 +53,10 @@ impl Registry {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn open(store: SharedStore, observer: impl Fn(&[Changed], Sequence) + Send + Sync + 'static) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        store: SharedStore,
+        observer: impl Fn(&[Changed], Sequence) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
         let head = store.head().await?;
         let contents = load(&store).await?;
         Ok(Registry {
@@ -68,27 +71,27 @@ impl Registry {
     }
 
     /// The contents as they stand.
-    pub fn read(&self) -> Arc<Contents> {
+    pub(crate) fn read(&self) -> Arc<Contents> {
         Arc::clone(&self.contents.read())
     }
 
     /// Grows with each change of what a plan needs (operators, topologies, intents, functions), also over restarts.
-    pub fn generation(&self) -> Sequence {
+    pub(crate) fn generation(&self) -> Sequence {
         *self.generation.borrow()
     }
 
     /// The store, for leases.
-    pub fn store(&self) -> &SharedStore {
+    pub(crate) fn store(&self) -> &SharedStore {
         &self.store
     }
 
     /// Returns after something was put into the outbox.
-    pub async fn outbox_filled(&self) {
+    pub(crate) async fn outbox_filled(&self) {
         self.outbox_filled.notified().await;
     }
 
     /// Returns after devices, forwarded subscriptions or removals changed.
-    pub async fn broker_work(&self) {
+    pub(crate) async fn broker_work(&self) {
         self.broker_work.notified().await;
     }
 
@@ -96,7 +99,7 @@ impl Registry {
     ///
     /// # Errors
     /// Whatever `edit` refuses; 503 or 507 when the store cannot take the write; 409 when others keep being first.
-    pub async fn write<T>(&self, edit: impl Fn(&mut Draft) -> ApiResult<T>) -> ApiResult<T> {
+    pub(crate) async fn write<T>(&self, edit: impl Fn(&mut Draft) -> ApiResult<T>) -> ApiResult<T> {
         let mut position = self.position.lock().await;
         for _ in 0..ATTEMPTS {
             let mut draft = Draft::new(Contents::clone(&self.read()));
@@ -128,7 +131,7 @@ impl Registry {
     ///
     /// # Errors
     /// If the store cannot be read; the caller starts it again.
-    pub async fn follow(&self) -> anyhow::Result<()> {
+    pub(crate) async fn follow(&self) -> anyhow::Result<()> {
         let mut hint = self.store.head_hint();
         loop {
             {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::Shared;
 use crate::body;
-use crate::cloud::CloudError;
+use crate::cloud::is_refusal;
 use crate::error::{ApiError, ApiResult};
 use crate::records::{BrokerRemoval, Device, ForwardedSubscription};
 use crate::registry::Draft;
@@ -45,11 +45,11 @@ pub(super) async fn put_device(State(app): State<Shared>, bytes: Bytes) -> ApiRe
     for device in &devices {
         match app.cloud.create(device).await {
             Ok(()) => app.registry.write(|draft| settle(draft, &device.id)).await?,
-            Err(CloudError::Away { .. }) => away = true,
-            Err(CloudError::Refused(reason)) => {
+            Err(error) if is_refusal(&error) => {
                 app.registry.write(|draft| Ok(draft.remove::<Device>(&device.id))).await?;
-                return Err(ApiError::bad(format!("device {:?}: the broker refuses it: {reason}", device.id)));
+                return Err(ApiError::bad(format!("device {:?}: {error}", device.id)));
             }
+            Err(_) => away = true,
         }
     }
     let answer = match made_ids.first() {

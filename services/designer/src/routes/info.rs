@@ -1,25 +1,21 @@
 //! What runs where: `/info/*`, and the logs of tasks.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use fogflow_client::{BrokerRecord, Endpoint, WorkerClient};
 use fogflow_orchestration::{MasterProfile, TaskRow, WorkerProfile};
+use futures::StreamExt as _;
+use serde::Deserialize;
 
 use crate::app::Shared;
-use crate::cloud::short;
 use crate::error::{ApiError, ApiResult};
-use crate::feeds;
-use crate::live::BrokerRow;
-
-/// A followed log ends after this time at the latest.
-const LONGEST_LOG: Duration = Duration::from_secs(3600);
 
 /// `GET /info/master`
 pub(super) async fn masters(State(app): State<Shared>) -> Json<Vec<MasterProfile>> {
-    if let Ok(master) = feeds::master_status(&app).await {
+    if let Ok(master) = app.master.status().await {
         app.hub.master_seen(master);
     }
     Json(app.hub.masters())
@@ -31,12 +27,12 @@ pub(super) async fn workers(State(app): State<Shared>) -> Json<Vec<WorkerProfile
     if !known.is_empty() {
         return Json(known);
     }
-    Json(feeds::master_workers(&app).await.unwrap_or_default())
+    Json(app.master.workers().await.unwrap_or_default())
 }
 
 /// `GET /info/broker`
-pub(super) async fn brokers(State(app): State<Shared>) -> Json<Vec<BrokerRow>> {
-    Json(feeds::brokers(&app).await.unwrap_or_default())
+pub(super) async fn brokers(State(app): State<Shared>) -> Json<Vec<BrokerRecord>> {
+    Json(app.discovery.brokers().await.map(|brokers| brokers.into_values().collect()).unwrap_or_default())
 }
 
 /// `GET /info/task`
@@ -51,36 +47,37 @@ pub(super) async fn tasks_of(State(app): State<Shared>, Path(intent): Path<Strin
 
 /// `GET /info/type`: the types of entities that discovery knows.
 pub(super) async fn types(State(app): State<Shared>) -> ApiResult<Json<Vec<String>>> {
-    feeds::entity_types(&app).await.map(Json).map_err(|error| ApiError::unavailable(format!("discovery does not answer: {error}")))
+    let mut types = app.discovery.entity_types().await.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    types.sort();
+    Ok(Json(types))
+}
+
+/// Query of [`logs`].
+#[derive(Debug, Deserialize)]
+pub(super) struct WhichLines {
+    tail: Option<u32>,
+    #[serde(default)]
+    follow: bool,
 }
 
 /// `GET /tasks/{id}/logs[?tail=N&follow=true]`: from the worker that has the task.
-pub(super) async fn logs(State(app): State<Shared>, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult<Response> {
+pub(super) async fn logs(State(app): State<Shared>, Path(id): Path<String>, Query(which): Query<WhichLines>) -> ApiResult<Response> {
     let task = app.hub.task(&id).ok_or_else(|| ApiError::missing("task", &id))?;
     let worker = app.hub.worker(&task.worker).ok_or_else(|| ApiError::unavailable(format!("the worker {:?} is not known", task.worker)))?;
     if worker.url.is_empty() {
         return Err(ApiError::unavailable(format!("the worker {:?} offers no logs", task.worker)));
     }
-    let mut url = reqwest::Url::parse(&worker.url)
-        .map_err(|error| ApiError::unavailable(format!("the worker {:?} has no usable address: {error}", task.worker)))?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["tasks", &id, "logs"]);
-    }
-    url.set_query(query.as_deref());
-    let request = app.http.get(url).timeout(LONGEST_LOG);
-    let answer = tokio::time::timeout(Duration::from_secs(10), request.send())
-        .await
-        .map_err(|_| ApiError::unavailable(format!("the worker {:?} does not answer within 10 s", task.worker)))?
-        .map_err(|error| ApiError::unavailable(format!("the worker {:?} does not answer: {}", task.worker, short(&error))))?;
-    let status = answer.status();
-    if !status.is_success() {
-        let text = answer.text().await.unwrap_or_default();
-        return Err(ApiError::new(status, format!("the worker {:?} says: {}", task.worker, text.chars().take(300).collect::<String>())));
-    }
+    let client = WorkerClient::new(Endpoint::new(app.http.clone(), &worker.url));
+    let text = client.logs(&id, which.tail, which.follow).await.map_err(|error| match error.status() {
+        Some(404) => ApiError::missing("log of task", &id),
+        _ => ApiError::unavailable(error.to_string()),
+    })?;
+    // A log that is followed ends with this process, not only with its reader.
+    let shutdown = app.shutdown.clone();
+    let mut response = Response::new(Body::from_stream(text.take_until(async move { shutdown.cancelled().await })));
     // Text only, whatever the worker says: it is shown in a browser.
-    let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
     let headers = response.headers_mut();
-    headers.insert(axum::http::header::CONTENT_TYPE, axum::http::HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(axum::http::header::X_CONTENT_TYPE_OPTIONS, axum::http::HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

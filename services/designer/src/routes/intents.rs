@@ -54,10 +54,8 @@ pub(super) async fn put(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Js
         complete(intent);
         validate::intent(intent)?;
     }
-    let answers = app
-        .registry
-        .write(|draft| intents.iter().map(|intent| store(draft, intent.clone())).collect::<ApiResult<Vec<Value>>>())
-        .await?;
+    let answers =
+        app.registry.write(|draft| intents.iter().map(|intent| store(draft, intent.clone())).collect::<ApiResult<Vec<Value>>>()).await?;
     Ok(Json(if body.single { answers.into_iter().next().unwrap_or(Value::Null) } else { Value::Array(answers) }))
 }
 

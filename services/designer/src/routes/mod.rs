@@ -25,14 +25,8 @@ const REGISTRY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// All routes of the main port.
 #[must_use]
-pub fn all() -> Routes<Shared> {
-    registry()
-        .merge(live())
-        .merge(photos_and_transfer())
-        .merge(proxies())
-        .merge(internal_routes())
-        .merge(pages())
-        .errors(error_response)
+pub(crate) fn all() -> Routes<Shared> {
+    registry().merge(live()).merge(photos_and_transfer()).merge(proxies()).merge(internal_routes()).merge(pages()).errors(error_response)
 }
 
 fn registry() -> Routes<Shared> {

@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 
 use crate::app::Shared;
-use crate::cloud::short;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, cause};
 
 /// Largest body that is passed on, in bytes.
 pub(super) const LARGEST: usize = 16 * 1024 * 1024;
@@ -50,7 +49,7 @@ async fn pass(app: &Shared, base: &str, whom: &str, request: Request) -> ApiResu
         .body(bytes)
         .send()
         .await
-        .map_err(|error| ApiError::unavailable(format!("{whom} does not answer: {}", short(&error))))?;
+        .map_err(|error| ApiError::unavailable(format!("{whom} does not answer: {}", cause(&error))))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = passed_on(answer.headers());

@@ -30,7 +30,9 @@ pub(super) async fn service(State(app): State<Shared>, Path(name): Path<String>)
 /// `POST /service`: one service or a list of them. A bare topology is taken for a service without scene.
 pub(super) async fn put(State(app): State<Shared>, bytes: Bytes) -> ApiResult<&'static str> {
     let services: Vec<Service> = match body::json(&bytes)? {
-        Value::Array(values) => values.into_iter().enumerate().map(|(i, value)| read(value, &format!("[{i}]."))).collect::<ApiResult<_>>()?,
+        Value::Array(values) => {
+            values.into_iter().enumerate().map(|(i, value)| read(value, &format!("[{i}]."))).collect::<ApiResult<_>>()?
+        }
         value => vec![read(value, "")?],
     };
     app.registry
@@ -76,11 +78,7 @@ pub(super) struct HowToDelete {
 }
 
 /// `DELETE /service/{name}[?cascade=true]`: the service and its topology; 409 while intents ask for it, unless they may go too.
-pub(super) async fn delete(
-    State(app): State<Shared>,
-    Path(name): Path<String>,
-    Query(how): Query<HowToDelete>,
-) -> ApiResult<&'static str> {
+pub(super) async fn delete(State(app): State<Shared>, Path(name): Path<String>, Query(how): Query<HowToDelete>) -> ApiResult<&'static str> {
     app.registry
         .write(|draft| {
             draft.get::<Service>(&name)?;

@@ -9,7 +9,7 @@ use fogflow_orchestration::{DockerImage, Executable, Operator, ServiceIntent, To
 use crate::error::{ApiError, ApiResult};
 use crate::records::{Device, ForwardedSubscription};
 
-pub use scope::geoscope;
+pub(crate) use scope::geoscope;
 
 /// Longest name or id.
 const LONGEST: usize = 256;
@@ -22,7 +22,7 @@ const MOST_TASKS: usize = 1000;
 ///
 /// # Errors
 /// 400 if it is empty, longer than 256 bytes, or holds anything but letters, digits, `.`, `_`, `-` and `:`.
-pub fn name(field: &str, name: &str) -> ApiResult<()> {
+pub(crate) fn name(field: &str, name: &str) -> ApiResult<()> {
     if name.is_empty() {
         return Err(ApiError::bad(format!("{field} is missing")));
     }
@@ -41,7 +41,7 @@ pub fn name(field: &str, name: &str) -> ApiResult<()> {
 /// # Errors
 /// 400 if it is empty, too long, or holds white space, control characters or one of `< > " ' = ; ( ) & ? / #`
 /// (`/`, `#`, `?`, `&` are allowed in a URI, one with `://`).
-pub fn ngsi_name(field: &str, text: &str) -> ApiResult<()> {
+pub(crate) fn ngsi_name(field: &str, text: &str) -> ApiResult<()> {
     if text.is_empty() {
         return Err(ApiError::bad(format!("{field} is missing")));
     }
@@ -60,7 +60,7 @@ pub fn ngsi_name(field: &str, text: &str) -> ApiResult<()> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn operator(operator: &Operator) -> ApiResult<()> {
+pub(crate) fn operator(operator: &Operator) -> ApiResult<()> {
     name("name", &operator.name)?;
     for (index, parameter) in operator.parameters.iter().enumerate() {
         if parameter.name.is_empty() {
@@ -87,7 +87,7 @@ pub fn operator(operator: &Operator) -> ApiResult<()> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn docker_image(at: &str, image: &DockerImage) -> ApiResult<()> {
+pub(crate) fn docker_image(at: &str, image: &DockerImage) -> ApiResult<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     if image.name.is_empty() {
         return Err(ApiError::bad(format!("{at}.name is missing")));
@@ -129,7 +129,7 @@ fn one_of(field: &str, value: &str, allowed: &[&str]) -> ApiResult<()> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn topology(topology: &Topology, operator_exists: impl Fn(&str) -> bool) -> ApiResult<()> {
+pub(crate) fn topology(topology: &Topology, operator_exists: impl Fn(&str) -> bool) -> ApiResult<()> {
     name("topology.name", &topology.name)?;
     if topology.tasks.is_empty() {
         return Err(ApiError::bad(format!("topology {:?} has no tasks", topology.name)));
@@ -171,7 +171,7 @@ pub fn topology(topology: &Topology, operator_exists: impl Fn(&str) -> bool) -> 
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn intent(intent: &ServiceIntent) -> ApiResult<()> {
+pub(crate) fn intent(intent: &ServiceIntent) -> ApiResult<()> {
     name("id", &intent.id)?;
     name("topology", &intent.topology)?;
     // Upstream's pages write `default`, `Max Throughput`, `Min-cost` for the same objectives.
@@ -186,7 +186,7 @@ pub fn intent(intent: &ServiceIntent) -> ApiResult<()> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn device(device: &Device) -> ApiResult<()> {
+pub(crate) fn device(device: &Device) -> ApiResult<()> {
     ngsi_name("id", &device.id)?;
     ngsi_name("type", &device.device_type)?;
     for (kind, items) in [("attributes", &device.attributes), ("metadata", &device.metadata)] {
@@ -204,7 +204,7 @@ pub fn device(device: &Device) -> ApiResult<()> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn subscription(subscription: &ForwardedSubscription) -> ApiResult<()> {
+pub(crate) fn subscription(subscription: &ForwardedSubscription) -> ApiResult<()> {
     ngsi_name("entity_type", &subscription.entity_type)?;
     let url = &subscription.reference_url;
     let uri: Uri = url.parse().map_err(|_| ApiError::bad(format!("reference_url {url:?} is not a URL")))?;

@@ -9,7 +9,7 @@ use crate::error::{ApiError, ApiResult};
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn geoscope(scope: &GeoScope) -> ApiResult<()> {
+pub(crate) fn geoscope(scope: &GeoScope) -> ApiResult<()> {
     let value = &scope.scope_value;
     match scope.scope_type.as_str() {
         "" | "global" | "local" => Ok(()),
