@@ -94,12 +94,12 @@ impl Filter {
         Self::compile(tenant, &request.entities, &request.attributes, &request.restriction)
     }
 
-    /// From an availability subscription of a tenant.
+    /// From an availability subscription, which names its tenant.
     ///
     /// # Errors
     /// A sentence that names the member that is wrong.
-    pub fn of_subscription(request: &SubscribeContextAvailabilityRequest, tenant: Tenant) -> Result<Self, String> {
-        Self::compile(tenant, &request.entities, &request.attributes, &request.restriction)
+    pub fn of_subscription(request: &SubscribeContextAvailabilityRequest) -> Result<Self, String> {
+        Self::compile(Tenant(request.tenant.clone()), &request.entities, &request.attributes, &request.restriction)
     }
 
     fn compile(tenant: Tenant, entities: &[EntityId], attributes: &[SmolStr], restriction: &Restriction) -> Result<Self, String> {

@@ -1,8 +1,104 @@
-//! FogFlow discovery: which broker has which entity, and where.
+//! FogFlow discovery: which broker has which entity, and where (NGSI-9).
+//!
+//! ```text
+//! api (HTTP) -> registry (one lock, durable) -> index: get and watch -> events -> queues -> notifier -> subscribers
+//!                      ^ clock: leases, durations
+//! ```
 
+pub mod api;
 pub mod brokers;
+pub mod clock;
 pub mod filter;
 pub mod geometry;
 pub mod index;
+mod metrics;
 pub mod model;
 pub mod notify;
+pub mod registry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fogflow_chassis::{Process, Security, http_client, serve, serve_tls};
+use fogflow_config::Config;
+use fogflow_store::SharedStore;
+
+use api::Api;
+use clock::Clock;
+use notify::Notifier;
+
+/// How often leases and durations are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A running discovery.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Opens the store of the configuration and starts discovery.
+///
+/// # Errors
+/// When the store cannot be opened or read, or a port cannot be bound.
+pub async fn start(config: Arc<Config>, process: &Process) -> anyhow::Result<Running> {
+    let store = fogflow_store::open(&settings(&config)).await.context("discovery's store")?;
+    start_with(config, process, store).await
+}
+
+/// Starts discovery on an open store.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedStore) -> anyhow::Result<Running> {
+    let ready = process.readiness.part("registrations");
+    let clock = Clock::default();
+    let heartbeat = u64::from(config.broker.heartbeat_interval);
+    let registry = Arc::new(registry::load(&store, heartbeat, clock.now()).await?);
+    let metrics = metrics::Metrics::register(&process.metrics)?;
+
+    let api = Api { registry: Arc::clone(&registry), clock };
+    let router = api::routes().build(api, process, &Security::from_config(&config)?);
+    let address = SocketAddr::new(config.listen_ip(), config.discovery.http_port);
+    let secure = SocketAddr::new(config.listen_ip(), config.discovery.https_port);
+    let address = serve(process, "discovery", address, router.clone()).await?;
+    serve_tls(process, "discovery", secure, router, &config).await?;
+
+    let (writer, shutdown) = (Arc::clone(&registry), process.shutdown.clone());
+    process.tasks.spawn_critical("discovery storage", async move {
+        let stored = registry::write_behind(&writer, &store, shutdown).await;
+        store.close().await.context("closing discovery's store")?;
+        stored
+    });
+    let notifier = Arc::new(Notifier::new(Arc::clone(&registry), http_client(&config)?, clock, metrics.notifications.clone()));
+    let shutdown = process.shutdown.clone();
+    process.tasks.spawn_critical("discovery notifier", async move { notifier.run(shutdown).await });
+    let shutdown = process.shutdown.clone();
+    process.tasks.spawn_critical("discovery leases", async move {
+        while tokio::time::timeout(TICK, shutdown.cancelled()).await.is_err() {
+            registry.tick(clock.now());
+            metrics.show(registry.counts());
+        }
+        Ok(())
+    });
+    ready.ready();
+    Ok(Running { address })
+}
+
+fn settings(config: &Config) -> fogflow_store::StoreSettings {
+    let store = config.store_of("discovery");
+    fogflow_store::StoreSettings {
+        engine: match store.engine {
+            fogflow_config::StoreEngine::Embedded => fogflow_store::Engine::Embedded,
+            fogflow_config::StoreEngine::Postgres => fogflow_store::Engine::Postgres,
+            fogflow_config::StoreEngine::Dgraph => fogflow_store::Engine::Dgraph,
+        },
+        url: store.url.clone(),
+        service: "discovery".to_owned(),
+        dir: config.service_dir("discovery"),
+        // Brokers repeat what discovery should have lost; waiting for the disk would only delay them.
+        durability: fogflow_store::Durability::Relaxed,
+    }
+}

@@ -156,7 +156,8 @@ pub enum Snapshot {
     Begin,
     /// One between the first and the last.
     Part,
-    /// The last: what none of them named is gone.
+    /// The last: what none of them named is gone. One without a beginning (a notification repeated because its answer was
+    /// lost) only adds.
     End,
     /// The only one: first and last in one. Used in notifications.
     Whole,

@@ -6,21 +6,12 @@ use std::sync::Arc;
 use crate::filter::{Filter, IdFilter};
 use crate::model::{EntityRef, Registration};
 
-use super::{Found, Index};
+use super::Index;
 
 /// Below this many candidates, looking at each is cheaper than asking the R-tree.
 const FEW: usize = 512;
 
 impl Index {
-    /// The available registrations that match. Sorted by distance when the filter has `nearby`, else in a stable order.
-    #[must_use]
-    pub fn find(&self, filter: &Filter) -> Vec<Found> {
-        match filter.nearby {
-            Some(nearby) => self.find_nearest(filter, nearby),
-            None => self.matches(filter).into_iter().map(|registration| Found { registration, distance: None }).collect(),
-        }
-    }
-
     /// All available matches, without `nearby`'s limit.
     pub(super) fn matches(&self, filter: &Filter) -> Vec<Arc<Registration>> {
         if filter.entities.is_empty() {

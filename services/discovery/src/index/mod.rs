@@ -66,6 +66,39 @@ struct Holdings {
     slots: Slots,
 }
 
+/// The two questions that discovery answers.
+pub trait Directory {
+    /// The available registrations that match now; sorted by distance when the filter has `nearby`, else in a stable order.
+    fn get(&self, filter: &Filter) -> Vec<Found>;
+
+    /// Begins to watch: returns what matches now, and from then on every change yields the events that follow from it.
+    /// Replaces the watch of the same id.
+    fn watch(&mut self, id: SmolStr, filter: Filter) -> Vec<Found>;
+
+    /// Ends a watch.
+    fn unwatch(&mut self, id: &str);
+}
+
+impl Directory for Index {
+    fn get(&self, filter: &Filter) -> Vec<Found> {
+        match filter.nearby {
+            Some(nearby) => self.nearest(filter, nearby),
+            None => self.matches(filter).into_iter().map(|registration| Found { registration, distance: None }).collect(),
+        }
+    }
+
+    fn watch(&mut self, id: SmolStr, filter: Filter) -> Vec<Found> {
+        let found = self.get(&filter);
+        self.watches.insert(id.clone(), filter);
+        self.remember_nearest(&id, &found);
+        found
+    }
+
+    fn unwatch(&mut self, id: &str) {
+        self.watches.remove(id);
+    }
+}
+
 /// All registrations and subscriptions.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -100,7 +133,7 @@ impl Index {
 
     /// The registration of an entity, also of a lost owner.
     #[must_use]
-    pub fn get(&self, key: &EntityRef) -> Option<&Arc<Registration>> {
+    pub fn registration(&self, key: &EntityRef) -> Option<&Arc<Registration>> {
         self.by_key.get(key).and_then(|slot| self.slot(*slot)).map(|slot| &slot.registration)
     }
 
@@ -130,6 +163,12 @@ impl Index {
     /// The owners that satisfy a condition.
     pub fn owners<'a>(&'a self, condition: impl Fn(&Owner) -> bool + 'a) -> impl Iterator<Item = &'a Arc<Owner>> {
         self.by_owner.keys().filter(move |owner| condition(owner))
+    }
+
+    /// The shared form of an owner.
+    #[must_use]
+    pub fn shared_owner(&self, owner: Owner) -> Arc<Owner> {
+        self.by_owner.get_key_value(&owner).map_or_else(|| Arc::new(owner), |(shared, _)| Arc::clone(shared))
     }
 
     /// Registers an entity or replaces its registration. Without `announce`, an identical one causes no event.
@@ -192,23 +231,10 @@ impl Index {
             .collect()
     }
 
-    /// Begins to watch; returns what matches now. Replaces the subscription of the same id.
-    pub fn watch(&mut self, id: SmolStr, filter: Filter) -> Vec<Found> {
-        let found = self.find(&filter);
-        self.watches.insert(id.clone(), filter);
-        self.remember_nearest(&id, &found);
-        found
-    }
-
     /// What a watched subscription matches now.
     #[must_use]
     pub fn watched(&self, id: &str) -> Vec<Found> {
-        self.watches.get(id).map(|watch| self.find(&watch.filter)).unwrap_or_default()
-    }
-
-    /// Ends a watch.
-    pub fn unwatch(&mut self, id: &str) {
-        self.watches.remove(id);
+        self.watches.get(id).map(|watch| self.get(&watch.filter)).unwrap_or_default()
     }
 
     /// The events that follow when the visible state of an entity goes from `before` to `after`.

@@ -7,7 +7,7 @@ use crate::filter::Filter;
 use crate::geometry::{Nearby, around};
 use crate::model::{EntityRef, Registration};
 
-use super::{Event, EventKind, Found, Index};
+use super::{Directory, Event, EventKind, Found, Index};
 
 /// Up to this many candidates are simply all measured.
 const FEW: usize = 2048;
@@ -18,7 +18,7 @@ const EVERYWHERE: f64 = 21_000_000.0;
 
 impl Index {
     /// The `limit` closest available matches, closest first; equal distances in the order of ids.
-    pub(super) fn find_nearest(&self, filter: &Filter, nearby: Nearby) -> Vec<Found> {
+    pub(super) fn nearest(&self, filter: &Filter, nearby: Nearby) -> Vec<Found> {
         if self.estimate(filter) <= FEW {
             return closest(self.matches(filter), nearby, f64::INFINITY);
         }
@@ -51,11 +51,11 @@ impl Index {
         events: &mut Vec<Event>,
     ) {
         let Some(watch) = self.watches.get(id) else { return };
-        let now = self.find(&watch.filter);
+        let now = self.get(&watch.filter);
         let shown = &watch.nearest;
         let left = shown.iter().filter(|key| !now.iter().any(|found| found.registration.key == **key));
         for key in left {
-            let last = before.filter(|before| before.key == *key).or_else(|| self.get(key));
+            let last = before.filter(|before| before.key == *key).or_else(|| self.registration(key));
             events.extend(last.map(|last| Event { subscription: id.clone(), registration: Arc::clone(last), kind: EventKind::Gone }));
         }
         for found in &now {

@@ -52,9 +52,9 @@ fn types_are_exact_and_id_patterns_unanchored() {
     let mut index = Index::default();
     index.put(located("Device.temp001", "Temperature", 49.0, 8.0), false);
     index.put(located("Device.temp002", "TemperatureSensorXL", 49.0, 8.0), false);
-    assert_eq!(ids(&index.find(&of_type("Temperature"))), ["Device.temp001"]);
+    assert_eq!(ids(&index.get(&of_type("Temperature"))), ["Device.temp001"]);
     let pattern = Filter { entities: EntityFilter::compile("temp", "", true).unwrap().into_iter().collect(), ..Filter::default() };
-    assert_eq!(index.find(&pattern).len(), 2);
+    assert_eq!(index.get(&pattern).len(), 2);
     assert!(EntityFilter::compile("temp(", "", true).is_err());
     assert!(EntityFilter::compile("", "", false).unwrap().is_none());
 }
@@ -65,8 +65,8 @@ fn fault_19_an_entity_without_a_location_is_in_no_area() {
     index.put(Registration::new(key("nowhere"), "Car".into(), owner(1)), false);
     index.put(located("here", "Car", 49.4, 8.6), false);
     let circle = Area::circle(49.4, 8.6, 2e7);
-    assert_eq!(ids(&index.find(&Filter { areas: vec![circle], ..of_type("Car") })), ["here"]);
-    assert_eq!(ids(&index.find(&nearest("Car", 10))), ["here"]);
+    assert_eq!(ids(&index.get(&Filter { areas: vec![circle], ..of_type("Car") })), ["here"]);
+    assert_eq!(ids(&index.get(&nearest("Car", 10))), ["here"]);
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn fault_14_a_lost_owner_takes_its_entities_along_and_brings_them_back() {
     index.watch("s".into(), of_type("Car"));
     index.put(located("c", "Car", 49.4, 8.6), false);
     assert_eq!(seen(&index.set_lost(&owner(1), true)), [("c", EventKind::Gone)]);
-    assert!(index.find(&of_type("Car")).is_empty() && index.types().is_empty());
+    assert!(index.get(&of_type("Car")).is_empty() && index.types().is_empty());
     assert!(index.put(located("d", "Car", 49.4, 8.6), false).is_empty());
     assert_eq!(index.set_lost(&owner(1), false).len(), 2);
-    assert_eq!(index.find(&of_type("Car")).len(), 2);
+    assert_eq!(index.get(&of_type("Car")).len(), 2);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn fault_36_nearby_is_sorted_limited_and_also_holds_for_later_changes() {
     for (id, latitude) in [("far", 49.9), ("near", 49.41), ("middle", 49.5)] {
         index.put(located(id, "Car", latitude, 8.6), false);
     }
-    assert_eq!(ids(&index.find(&nearest("Car", 2))), ["near", "middle"]);
+    assert_eq!(ids(&index.get(&nearest("Car", 2))), ["near", "middle"]);
     index.watch("s".into(), nearest("Car", 2));
     // Outside of the two nearest: no event. Inside: the former second is gone for the subscriber.
     assert!(index.put(located("farther", "Car", 50.0, 8.6), false).is_empty());
@@ -197,7 +197,7 @@ fn brute_force(index: &Index, filter: &Filter) -> Vec<String> {
 }
 
 fn answers(index: &Index, filter: &Filter) -> Vec<String> {
-    let mut answers: Vec<String> = ids(&index.find(filter)).into_iter().map(str::to_owned).collect();
+    let mut answers: Vec<String> = ids(&index.get(filter)).into_iter().map(str::to_owned).collect();
     if filter.nearby.is_none() {
         answers.sort();
     }

@@ -31,7 +31,8 @@ pub enum SnapshotPart {
     Begin,
     /// One in the middle.
     Part,
-    /// The last of several: what none of them named does not match.
+    /// The last of several: what none of them named does not match. When it comes again because its answer was lost, no
+    /// beginning precedes it, and it only adds.
     End,
 }
 
@@ -357,22 +358,23 @@ mod tests {
             let mut queue = Queue::new(0, bound);
             let (mut truth, mut known) = (BTreeMap::new(), BTreeMap::new());
             let mut version = 0u64;
-            let mut collecting: BTreeMap<String, u64> = BTreeMap::new();
+            let mut collecting: Option<BTreeMap<String, u64>> = None;
             let mut deliver = |known: &mut BTreeMap<String, u64>, batch: &Batch| {
                 if matches!(batch.snapshot, Some(SnapshotPart::Whole | SnapshotPart::Begin)) {
-                    collecting.clear();
+                    collecting = Some(BTreeMap::new());
                 }
                 for registration in &batch.registrations {
                     let id = registration.key.id.to_string();
                     let version = registration.expires.map_or(0, |time| time.0 as u64);
-                    match batch.action {
-                        Action::Gone => { known.remove(&id); }
-                        Action::Update => { known.insert(id, version); }
-                        Action::Initial => { collecting.insert(id, version); }
+                    match (batch.action, &mut collecting) {
+                        (Action::Gone, _) => { known.remove(&id); }
+                        (Action::Initial, Some(collecting)) => { collecting.insert(id, version); }
+                        // A repeated end, whose beginning is closed already, only adds.
+                        (Action::Initial, None) | (Action::Update, _) => { known.insert(id, version); }
                     }
                 }
-                if matches!(batch.snapshot, Some(SnapshotPart::Whole | SnapshotPart::End)) {
-                    *known = std::mem::take(&mut collecting);
+                if matches!(batch.snapshot, Some(SnapshotPart::Whole | SnapshotPart::End)) && let Some(all) = collecting.take() {
+                    *known = all;
                 }
             };
             let with_version = |id: u8, version: u64| {
@@ -393,7 +395,7 @@ mod tests {
                     // A delivery that fails: half of the time the subscriber has taken it in all the same.
                     2 => match queue.next(limit) {
                         Next::Send(batch) => {
-                            if version % 2 == 0 { deliver(&mut known, &batch) }
+                            if version.is_multiple_of(2) { deliver(&mut known, &batch) }
                             queue.put_back(batch);
                         }
                         Next::Refill => queue.fill(snapshot(&truth), true),
