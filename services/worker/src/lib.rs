@@ -1,1 +1,213 @@
 //! FogFlow worker: runs task instances as processes, docker containers or pods.
+//!
+//! ```text
+//! bus -> messages -> table -> desired state -> one actor per task -> engine (process | docker | dry run)
+//!                                                              \-> broker (inputs, outputs)
+//! ```
+//!
+//! The [table](table) holds what masters want and is on disk before a command is acknowledged. Each task has an
+//! [actor](task::actor) that is told the newest wish and makes it true, whatever came before. An [engine](engine) runs
+//! instances and finds by its own marks what an earlier start of the worker left. Nothing but the table and the engine's
+//! marks survives a restart, and that is enough to adopt every task or remove it.
+
+pub mod broker;
+pub mod contract;
+pub mod desired;
+pub mod engine;
+mod files;
+mod http;
+mod messages;
+mod metrics;
+pub mod settings;
+mod table;
+mod task;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fogflow_bus::SharedBus;
+use fogflow_chassis::{Process, Security, UsageError};
+use fogflow_config::{Config, ContainerManagement};
+use fogflow_orchestration::WorkerProfile;
+use tokio::sync::{mpsc, watch};
+
+use crate::broker::Broker;
+use crate::engine::Engine;
+use crate::engine::dryrun::DryRun;
+use crate::engine::process::ProcessEngine;
+use crate::files::StateDirectory;
+use crate::http::HttpState;
+use crate::messages::Messages;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::table::TaskTable;
+use crate::task::actor::Surroundings;
+pub use crate::task::restart::RestartPolicy;
+
+/// How long tasks may take to end with the worker, below the grace of the process.
+const CLOSE_LIMIT: Duration = Duration::from_secs(12);
+
+/// A worker that runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Where its HTTP interface listens.
+    pub http: SocketAddr,
+    /// `Worker.<site>[.<n>]`
+    pub worker_id: String,
+}
+
+/// Starts a worker with a node's configuration.
+///
+/// # Errors
+/// [`UsageError`] for what the user can mend (directory in use, port taken, engine that this machine does not have).
+pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
+    start_with(config.as_ref(), Settings::from_config(&config), process, bus).await
+}
+
+/// [`start`] with settings that differ from the configuration, for tests.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: &Config, settings: Settings, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
+    let settings = Arc::new(settings);
+    let state = Arc::new(open(&settings)?);
+    let client = fogflow_chassis::http_client(config)?;
+    let broker = Broker::new(&client, &settings.broker_url);
+    let engine = choose_engine(&settings, &state, process).await?;
+    let metrics = Metrics::register(&process.metrics)?;
+    let (outbox, reports) = mpsc::channel(messages::OUTBOX);
+    let around = Surroundings { engine: Arc::clone(&engine), broker, state, settings: Arc::clone(&settings) };
+    let table = TaskTable::new(around, process.tasks.clone(), outbox, metrics.clone());
+
+    let router =
+        http::router(HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine) }, process, &Security::from_config(config)?);
+    let http = fogflow_chassis::serve(process, "worker", SocketAddr::from((config.listen_ip(), config.worker.http_port)), router).await?;
+
+    table.restore().await;
+    let profile = profile(&settings, engine.as_ref(), config.worker_url_at(http.port()));
+    let worker_id = settings.worker_id.clone();
+    let messages = Arc::new(Messages {
+        bus,
+        settings,
+        profile,
+        table,
+        engine,
+        metrics,
+        unknown: parking_lot::Mutex::default(),
+        consuming: watch::Sender::new(false),
+    });
+    run(&messages, process, reports);
+    Ok(Running { http, worker_id })
+}
+
+/// Spawns the tasks of a worker.
+fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crate::task::report::Outgoing>) {
+    let shutdown = process.shutdown.clone();
+    process.tasks.spawn_restarting("worker/commands", {
+        let (messages, shutdown) = (Arc::clone(messages), shutdown.clone());
+        move || Arc::clone(&messages).consume(shutdown.clone())
+    });
+    process.tasks.spawn_restarting("worker/heartbeat", {
+        let (messages, shutdown) = (Arc::clone(messages), shutdown.clone());
+        move || Arc::clone(&messages).beat(shutdown.clone())
+    });
+    let ready = process.readiness.part("bus");
+    let (mut connected, mut consuming) = (messages.bus.connected(), messages.consuming.subscribe());
+    process.tasks.spawn("worker/bus-state", {
+        let shutdown = shutdown.clone();
+        async move {
+            loop {
+                if *connected.borrow_and_update() && *consuming.borrow_and_update() {
+                    ready.ready();
+                } else {
+                    ready.not_ready("commands are not received from the message bus");
+                }
+                tokio::select! {
+                    changed = connected.changed() => if changed.is_err() { return },
+                    changed = consuming.changed() => if changed.is_err() { return },
+                    () = shutdown.cancelled() => return,
+                }
+            }
+        }
+    });
+    // Reports are sent until all tasks have ended, then the worker leaves.
+    let messages = Arc::clone(messages);
+    process.tasks.spawn("worker/tasks", async move {
+        let sending = Arc::clone(&messages).send(reports);
+        let closing = async {
+            shutdown.cancelled().await;
+            messages.table.close(CLOSE_LIMIT).await;
+            messages.leave().await;
+        };
+        tokio::select! {
+            () = sending => {}
+            () = closing => {}
+        }
+    });
+}
+
+fn open(settings: &Settings) -> anyhow::Result<StateDirectory> {
+    match StateDirectory::open(&settings.directory) {
+        Ok(state) => Ok(state),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(UsageError(error.to_string()).into()),
+        Err(error) => Err(error).with_context(|| format!("cannot open the worker's directory {}", settings.directory.display())),
+    }
+}
+
+async fn choose_engine(settings: &Settings, state: &Arc<StateDirectory>, process: &Process) -> anyhow::Result<Arc<dyn Engine>> {
+    let kind = match settings.engine {
+        ContainerManagement::Process => "process",
+        ContainerManagement::Docker => "docker",
+        ContainerManagement::Kubernetes => "kubernetes",
+        ContainerManagement::Mec => "mec",
+    };
+    if !settings.start_actual_task {
+        // A port that discards what it gets: notifications of a dry run go nowhere.
+        return Ok(Arc::new(DryRun::new(kind, format!("http://{}:9", settings.host))));
+    }
+    match settings.engine {
+        ContainerManagement::Process => {
+            Ok(Arc::new(ProcessEngine::new(Arc::clone(state), process, settings.host.clone(), settings.broker_url.clone())))
+        }
+        _ => Err(UsageError(format!("worker.container_management: this build has no engine for {kind:?}")).into()),
+    }
+}
+
+/// How the worker describes itself to masters.
+fn profile(settings: &Settings, engine: &dyn Engine, url: String) -> WorkerProfile {
+    WorkerProfile {
+        id: settings.worker_id.clone(),
+        location: settings.location,
+        os: std::env::consts::OS.to_owned(),
+        hardware: go_architecture(std::env::consts::ARCH).to_owned(),
+        capacity: settings.capacity,
+        engine: engine.kind().to_owned(),
+        languages: engine.languages(),
+        url,
+        heartbeat_seconds: Some(u32::try_from(settings.heartbeat.as_secs()).unwrap_or(u32::MAX).max(1)),
+        incarnation: uuid::Uuid::new_v4().to_string(),
+        last_heartbeat_update: "0001-01-01T00:00:00Z".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Masters expect Go's words.
+fn go_architecture(name: &str) -> &str {
+    match name {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn architectures_are_told_in_gos_words() {
+        assert_eq!(["x86_64", "aarch64", "arm", "riscv64"].map(super::go_architecture), ["amd64", "arm64", "arm", "riscv64"]);
+    }
+}

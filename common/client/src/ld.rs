@@ -1,0 +1,57 @@
+//! The context broker, NGSI-LD (ETSI GS CIM 009): what our own services ask through that face.
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::error::ClientError;
+use crate::http::{Endpoint, encoded};
+
+/// A broker, by its NGSI-LD address (`…/ngsi-ld/v1`).
+#[derive(Clone, Debug)]
+pub struct LdClient {
+    endpoint: Endpoint,
+}
+
+impl LdClient {
+    /// A broker at its NGSI-LD address.
+    #[must_use]
+    pub fn new(endpoint: Endpoint) -> Self {
+        LdClient { endpoint }
+    }
+
+    /// Creates a subscription (clause 5.8.1) whose id the caller has put into it, so that a repetition cannot make two: one
+    /// that exists already is no error.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn subscribe(&self, subscription: &Value, tenant: &str) -> Result<(), ClientError> {
+        match self.endpoint.send_json_with(Method::POST, "/subscriptions", headers(tenant), subscription).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a subscription (clause 5.8.5); an unknown id is no error.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn unsubscribe(&self, id: &str, tenant: &str) -> Result<(), ClientError> {
+        match self.endpoint.call(Method::DELETE, &format!("/subscriptions/{}", encoded(id)), headers(tenant), None).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn headers(tenant: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if !tenant.is_empty()
+        && let Ok(value) = HeaderValue::from_str(tenant)
+    {
+        headers.insert(HeaderName::from_static("ngsild-tenant"), value);
+    }
+    headers
+}

@@ -1,0 +1,230 @@
+//! The worker on the bus: commands in, profile and reports out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogflow_bus::{BusError, Delivery, Message, Queue, SharedBus};
+use fogflow_orchestration::{DockerImage, Envelope, MessageType, WorkerProfile};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::table::{Applied, Command, TaskTable};
+use crate::task::report::Outgoing;
+
+/// Routing key of profiles and full reports.
+const HEARTBEAT_KEY: &str = "heartbeat.";
+/// Routing key of task reports.
+const TASK_KEY: &str = "task.";
+const PREFETCH: u16 = 16;
+/// Reports that may wait for the bus.
+pub(crate) const OUTBOX: usize = 4096;
+const RETRY: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The worker's part of the bus.
+pub(crate) struct Messages {
+    pub(crate) bus: SharedBus,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) profile: WorkerProfile,
+    pub(crate) table: Arc<TaskTable>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) metrics: Metrics,
+    /// Types that were met and not known; each is logged once.
+    pub(crate) unknown: Mutex<HashSet<String>>,
+    /// Whether commands are consumed: a worker that cannot hear must not say that it is there (FAULT 1).
+    pub(crate) consuming: watch::Sender<bool>,
+}
+
+impl Messages {
+    /// Consumes commands until `shutdown`. Each is acknowledged when it is on disk; one that cannot be read is rejected.
+    pub(crate) async fn consume(self: Arc<Self>, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let id = &self.settings.worker_id;
+        let queue = Queue { name: id.clone(), bindings: vec![format!("{id}.*")], prefetch: PREFETCH };
+        let mut subscription = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            subscription = self.bus.subscribe(queue) => subscription?,
+        };
+        self.consuming.send_replace(true);
+        loop {
+            let delivery = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                delivery = subscription.next() => delivery,
+            };
+            match delivery {
+                Some(delivery) => self.take(delivery).await,
+                None => {
+                    shutdown.cancelled().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn take(&self, delivery: Box<dyn Delivery>) {
+        let envelope = match serde_json::from_slice::<Envelope>(&delivery.message().body) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(%error, "a message that is no JSON envelope is rejected");
+                self.metrics.commands.with_label_values(&["", "unreadable"]).inc();
+                return delivery.reject().await;
+            }
+        };
+        let result = match self.handle(&envelope).await {
+            Ok(result) => result,
+            Err(Refusal::Unreadable(error)) => {
+                tracing::warn!(kind = envelope.message_type, from = envelope.from, %error, "a message cannot be read and is rejected");
+                self.metrics.commands.with_label_values(&[known(&envelope), "unreadable"]).inc();
+                return delivery.reject().await;
+            }
+            Err(Refusal::NotStored(error)) => {
+                // Not acknowledged, so it comes again; the pause keeps a full disk from turning this into a loop.
+                tracing::error!(kind = envelope.message_type, %error, "a command cannot be stored; it is tried again");
+                self.metrics.commands.with_label_values(&[known(&envelope), "not-stored"]).inc();
+                tokio::time::sleep(RETRY).await;
+                return drop(delivery);
+            }
+        };
+        self.metrics.commands.with_label_values(&[known(&envelope), result]).inc();
+        delivery.ack().await;
+    }
+
+    async fn handle(&self, envelope: &Envelope) -> Result<&'static str, Refusal> {
+        let command = match envelope.kind() {
+            Some(MessageType::AddTask) => Command::Add(payload(envelope)?),
+            Some(MessageType::RemoveTask) => Command::Remove(payload(envelope)?),
+            Some(MessageType::AddInput) => Command::AddInput(payload(envelope)?),
+            Some(MessageType::RemoveInput) => Command::RemoveInput(payload(envelope)?),
+            Some(MessageType::DesiredTasks) => Command::Whole(payload(envelope)?),
+            Some(MessageType::PrefetchImage) => {
+                let image: DockerImage = payload(envelope)?;
+                self.prefetch(&image).await;
+                return Ok("changed");
+            }
+            _ => {
+                if self.unknown.lock().insert(envelope.message_type.clone()) {
+                    tracing::info!(kind = envelope.message_type, from = envelope.from, "messages of this type mean nothing to a worker");
+                }
+                return Ok("unknown");
+            }
+        };
+        if addressed_to_another(&command, &self.settings.worker_id) {
+            return Ok("misdirected");
+        }
+        match self.table.apply(command).await {
+            Ok(Applied::Changed) => Ok("changed"),
+            Ok(Applied::Unchanged) => Ok("unchanged"),
+            Ok(Applied::Stale) => {
+                tracing::debug!(kind = envelope.message_type, from = envelope.from, "an outdated command is ignored");
+                Ok("stale")
+            }
+            Err(error) => Err(Refusal::NotStored(error)),
+        }
+    }
+
+    async fn prefetch(&self, image: &DockerImage) {
+        let name = format!("{}:{}", image.name, image.tag);
+        if let Err(error) = self.engine.prefetch(&name).await {
+            tracing::warn!(image = name, %error, "an image cannot be fetched in advance");
+        }
+    }
+
+    /// Joins, and again whenever the bus comes back; between that a heartbeat with a full report.
+    pub(crate) async fn beat(self: Arc<Self>, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut connected = self.bus.connected();
+        let mut kind = MessageType::WorkerJoin;
+        let mut consuming = self.consuming.subscribe();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            consuming = consuming.wait_for(|consuming| *consuming) => drop(consuming?),
+        }
+        loop {
+            let profile = WorkerProfile { workload: self.table.workload(), ..self.profile.clone() };
+            match self.publish(HEARTBEAT_KEY, kind, &profile).await {
+                Ok(()) => {
+                    kind = MessageType::WorkerHeartbeat;
+                    if let Err(error) = self.publish(HEARTBEAT_KEY, MessageType::WorkerTasks, &self.table.report()).await {
+                        tracing::debug!(%error, "a report was not taken by the bus; the next one tells the same");
+                    }
+                }
+                Err(error) => {
+                    kind = MessageType::WorkerJoin;
+                    tracing::debug!(%error, "a heartbeat was not taken by the bus");
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(self.settings.heartbeat) => {}
+                Ok(()) = connected.changed() => {
+                    if !*connected.borrow_and_update() {
+                        continue;
+                    }
+                    kind = MessageType::WorkerJoin;
+                }
+            }
+        }
+    }
+
+    /// Sends reports in their order, each until the bus has taken it.
+    pub(crate) async fn send(self: Arc<Self>, mut outbox: mpsc::Receiver<Outgoing>) {
+        while let Some(Outgoing { kind, payload }) = outbox.recv().await {
+            while let Err(error) = self.publish(TASK_KEY, kind, &payload).await {
+                match error {
+                    BusError::Unconfirmed(_) | BusError::Refused(_) => tokio::time::sleep(RETRY).await,
+                    BusError::Closed => return,
+                }
+            }
+        }
+    }
+
+    /// Says good-bye. Not said when tasks go on without the worker: the master would start them elsewhere, while the next
+    /// worker is about to take them up.
+    pub(crate) async fn leave(&self) {
+        if self.engine.survives_worker() && self.table.workload() > 0 {
+            return;
+        }
+        let farewell = self.publish(HEARTBEAT_KEY, MessageType::WorkerLeave, &self.profile);
+        if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+            tracing::debug!("the bus did not take the farewell; the master will miss the heartbeats");
+        }
+    }
+
+    async fn publish(&self, routing_key: &str, kind: MessageType, payload: &impl Serialize) -> Result<(), BusError> {
+        let refused = |error: serde_json::Error| BusError::Refused(error.to_string());
+        let envelope = Envelope::new(kind, routing_key, &self.settings.worker_id, payload).map_err(refused)?;
+        let body = serde_json::to_vec(&envelope).map_err(refused)?;
+        let message =
+            Message { routing_key: routing_key.to_owned(), body: body.into(), traceparent: fogflow_chassis::current_traceparent() };
+        self.bus.publish(message).await
+    }
+}
+
+enum Refusal {
+    Unreadable(serde_json::Error),
+    NotStored(std::io::Error),
+}
+
+fn payload<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
+    serde_json::from_value(envelope.payload.clone()).map_err(Refusal::Unreadable)
+}
+
+/// The label of a message in metrics: its type if we know it, so that strangers cannot make labels.
+fn known(envelope: &Envelope) -> &'static str {
+    envelope.kind().map_or("other", MessageType::as_str)
+}
+
+/// A queue that outlived another worker's id, or a mistaken master. Upstream fills the worker's id in some commands only.
+fn addressed_to_another(command: &Command, worker_id: &str) -> bool {
+    let addressee = match command {
+        Command::Add(task) | Command::Remove(task) => &task.worker_id,
+        Command::AddInput(flow) | Command::RemoveInput(flow) => &flow.worker_id,
+        Command::Whole(desired) => &desired.worker_id,
+    };
+    !addressee.is_empty() && addressee != worker_id
+}

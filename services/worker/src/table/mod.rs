@@ -1,0 +1,381 @@
+//! The table of a worker's tasks: takes commands, decides what shall run, and tells the actors.
+//!
+//! A command is applied in three steps: the table changes (in memory, at once), the change is put on disk, then the
+//! actors are told ([`TaskTable::apply`]). Only after that the message may be acknowledged. Commands are applied one
+//! after the other; every command may come twice.
+
+mod early;
+mod fence;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fogflow_chassis::Supervisor;
+use fogflow_orchestration::{DesiredTasks, FlowInfo, ScheduledTaskInstance, TaskUpdate, WorkerTasks};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use self::early::EarlyInputs;
+use self::fence::{Fence, Stamp};
+use crate::desired::{Decision, desired_state};
+use crate::files::{self, Phase, SUBSCRIPTIONS_FILE, TASK_FILE, TaskRecord};
+use crate::metrics::Metrics;
+use crate::task::actor::{Actor, Surroundings};
+use crate::task::inputs::Inputs;
+use crate::task::report::{Outgoing, Reporter};
+use crate::task::{Desired, Goal};
+
+/// A command of a master.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// `ADD_TASK`
+    Add(ScheduledTaskInstance),
+    /// `REMOVE_TASK`
+    Remove(ScheduledTaskInstance),
+    /// `ADD_INPUT`
+    AddInput(FlowInfo),
+    /// `REMOVE_INPUT`
+    RemoveInput(FlowInfo),
+    /// `DESIRED_TASKS`
+    Whole(DesiredTasks),
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It changed something.
+    Changed,
+    /// Everything was as it says already.
+    Unchanged,
+    /// It is older than one that was obeyed.
+    Stale,
+}
+
+struct Entry {
+    task: Arc<ScheduledTaskInstance>,
+    /// Set once it is to be removed: whether its outputs stay.
+    leaving: Option<bool>,
+    desired: watch::Sender<Desired>,
+    status: watch::Receiver<TaskUpdate>,
+    /// The actor's ends of the channels, until it is started with its first wish.
+    idle: Option<(watch::Receiver<Desired>, Reporter)>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<String, Entry>,
+    fence: Fence,
+    early: EarlyInputs,
+    closing: bool,
+}
+
+/// The table.
+pub(crate) struct TaskTable {
+    inner: Mutex<Inner>,
+    around: Surroundings,
+    supervisor: Supervisor,
+    outbox: mpsc::Sender<Outgoing>,
+    metrics: Metrics,
+}
+
+impl TaskTable {
+    pub(crate) fn new(around: Surroundings, supervisor: Supervisor, outbox: mpsc::Sender<Outgoing>, metrics: Metrics) -> Arc<Self> {
+        Arc::new(TaskTable { inner: Mutex::default(), around, supervisor, outbox, metrics })
+    }
+
+    /// Takes up what an earlier start of this worker left: tasks with a record are adopted or started, what runs without
+    /// one is ended (FAULT 4).
+    pub(crate) async fn restore(self: &Arc<Self>) {
+        let state = Arc::clone(&self.around.state);
+        let records = tokio::task::spawn_blocking(move || state.records()).await.unwrap_or_default();
+        let known: Vec<String> = records.iter().map(|record| record.task.id.clone()).collect();
+        match self.around.engine.list_mine().await {
+            Ok(owned) => {
+                for stray in owned.into_iter().filter(|owned| !known.contains(&owned.task_id)) {
+                    tracing::warn!(task = stray.task_id, handle = stray.handle, "nobody knows this task any more; it is ended");
+                    if let Err(error) = self.around.engine.stop(&stray.task_id).await {
+                        tracing::warn!(task = stray.task_id, %error, "it cannot be ended");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "tasks of an earlier start cannot be listed"),
+        }
+        {
+            let mut inner = self.inner.lock();
+            for record in records {
+                let leaving = match record.phase {
+                    Phase::Wanted => None,
+                    Phase::Leaving => Some(false),
+                    Phase::LeavingKeepOutputs => Some(true),
+                };
+                self.insert(&mut inner, record.task, leaving);
+            }
+        }
+        self.tell();
+    }
+
+    /// Applies a command. When this returns, the change is on disk and the actors know.
+    pub(crate) async fn apply(self: &Arc<Self>, command: Command) -> std::io::Result<Applied> {
+        let (applied, changed) = {
+            let mut inner = self.inner.lock();
+            if inner.closing {
+                return Ok(Applied::Stale);
+            }
+            match command {
+                Command::Add(task) => self.add(&mut inner, task, true),
+                Command::Remove(task) => remove(&mut inner, &task),
+                Command::AddInput(flow) => add_input(&mut inner, flow),
+                Command::RemoveInput(flow) => remove_input(&mut inner, &flow),
+                Command::Whole(desired) => self.whole(&mut inner, desired),
+            }
+        };
+        for (task_id, record) in changed {
+            files::write_async(self.around.state.of(&task_id).join(TASK_FILE), record).await?;
+        }
+        self.tell();
+        Ok(applied)
+    }
+
+    fn add(&self, inner: &mut Inner, mut task: ScheduledTaskInstance, with_early: bool) -> Outcome {
+        if task.id.is_empty() {
+            tracing::warn!("a task without an id is not taken");
+            return (Applied::Unchanged, Vec::new());
+        }
+        if !inner.fence.admit(&task.id, Stamp { epoch: task.epoch, generation: task.generation }) {
+            return (Applied::Stale, Vec::new());
+        }
+        if with_early {
+            for input in inner.early.take(&task.id) {
+                if !task.inputs.contains(&input) {
+                    task.inputs.push(input);
+                }
+            }
+        }
+        let id = task.id.clone();
+        match inner.entries.get_mut(&id) {
+            Some(entry) if entry.leaving.is_none() && *entry.task == task => return (Applied::Unchanged, Vec::new()),
+            Some(entry) => {
+                entry.leaving = None;
+                entry.task = Arc::new(task);
+            }
+            None => self.insert(inner, task, None),
+        }
+        (Applied::Changed, record_of(inner, &id))
+    }
+
+    /// A master's whole set. What it does not name goes; outputs of tasks that moved stay, since they are written
+    /// elsewhere by now.
+    fn whole(&self, inner: &mut Inner, desired: DesiredTasks) -> Outcome {
+        if !inner.fence.admit_full(&desired) {
+            return (Applied::Stale, Vec::new());
+        }
+        let mut changed = Vec::new();
+        let surplus: Vec<String> = inner
+            .entries
+            .iter()
+            .filter(|(id, entry)| entry.leaving.is_none() && !desired.tasks.iter().any(|task| task.id == **id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in surplus {
+            let moved = desired.moved.contains(&id);
+            if let Some(entry) = inner.entries.get_mut(&id) {
+                entry.leaving = Some(moved);
+            }
+            changed.extend(record_of(inner, &id));
+        }
+        for mut task in desired.tasks {
+            task.epoch = task.epoch.or(Some(desired.epoch));
+            changed.extend(self.add(inner, task, false).1);
+        }
+        (if changed.is_empty() { Applied::Unchanged } else { Applied::Changed }, changed)
+    }
+
+    /// Adds an entry; [`TaskTable::tell`] starts its actor.
+    fn insert(&self, inner: &mut Inner, task: ScheduledTaskInstance, leaving: Option<bool>) {
+        let id = task.id.clone();
+        let task = Arc::new(task);
+        let (desired, wish) = watch::channel(Desired { task: Arc::clone(&task), goal: Goal::Run });
+        let worker_id = self.around.settings.worker_id.clone();
+        let reporter = Reporter::new(worker_id, &task, self.outbox.clone(), self.metrics.dropped_reports.clone());
+        let status = reporter.subscribe();
+        inner.entries.insert(id, Entry { task, leaving, desired, status, idle: Some((wish, reporter)) });
+    }
+
+    fn start(self: &Arc<Self>, id: &str, wish: watch::Receiver<Desired>, reporter: Reporter) {
+        let (table, around, id) = (Arc::clone(self), self.around.clone(), id.to_owned());
+        self.supervisor.spawn(format!("worker/task/{id}"), async move {
+            let inputs = Inputs::load(around.broker.clone(), around.state.of(&id).join(SUBSCRIPTIONS_FILE));
+            Actor::new(around, wish, reporter, inputs).run(|| table.finish(&id)).await;
+        });
+    }
+
+    /// Called by an actor that has ended its task. False if the task is wanted again.
+    fn finish(&self, task_id: &str) -> bool {
+        let aside = {
+            let mut inner = self.inner.lock();
+            let Some(entry) = inner.entries.get(task_id) else { return true };
+            if entry.leaving.is_none() && !inner.closing {
+                return false;
+            }
+            inner.entries.remove(task_id);
+            self.around.state.discard(task_id)
+        };
+        if let Some(aside) = aside {
+            // A large directory takes its time; nothing waits for it.
+            self.supervisor.spawn("worker/remove-directory", async move {
+                let _ = tokio::task::spawn_blocking(move || files::remove_tree(&aside)).await;
+            });
+        }
+        true
+    }
+
+    /// Decides anew about every task, tells the actors what changed, and starts those that are new.
+    fn tell(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        let closing = inner.closing;
+        let decisions = desired_state(inner.entries.values().filter(|entry| entry.leaving.is_none()).map(|entry| &*entry.task));
+        for (id, entry) in &mut inner.entries {
+            let goal = match (closing, entry.leaving, decisions.get(id)) {
+                (true, ..) => Goal::Detach,
+                (false, Some(keep_outputs), _) => Goal::Remove { keep_outputs },
+                (false, None, Some(Decision::Pause(reason))) => Goal::Pause(reason.clone()),
+                (false, None, _) => Goal::Run,
+            };
+            let desired = Desired { task: Arc::clone(&entry.task), goal };
+            entry.desired.send_if_modified(|current| {
+                let changed = *current != desired;
+                *current = desired;
+                changed
+            });
+            if let Some((wish, reporter)) = entry.idle.take() {
+                self.start(id, wish, reporter);
+            }
+        }
+        self.metrics.tasks.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Tells every actor that the worker ends, and waits until none is left or `limit` is over. Tasks that survive the
+    /// worker are left as they are.
+    pub(crate) async fn close(self: &Arc<Self>, limit: std::time::Duration) {
+        self.inner.lock().closing = true;
+        self.tell();
+        let ended = async {
+            // An actor drops its end of the channel when it returns.
+            let senders: Vec<watch::Sender<Desired>> = self.inner.lock().entries.values().map(|entry| entry.desired.clone()).collect();
+            for sender in senders {
+                sender.closed().await;
+            }
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!("some tasks did not end in time; the next start takes them up");
+        }
+    }
+
+    /// How many tasks there are, running or not.
+    pub(crate) fn workload(&self) -> u32 {
+        u32::try_from(self.inner.lock().entries.values().filter(|entry| entry.leaving.is_none()).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The full report for the master.
+    pub(crate) fn report(&self) -> WorkerTasks {
+        let inner = self.inner.lock();
+        let mut tasks: Vec<TaskUpdate> = inner
+            .entries
+            .values()
+            .filter(|entry| entry.leaving.is_none())
+            .map(|entry| {
+                let mut update = entry.status.borrow().clone();
+                // What the worker has been told, also while the actor is still acting on something earlier.
+                update.generation = entry.task.generation;
+                update
+            })
+            .collect();
+        tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id));
+        WorkerTasks { worker_id: self.around.settings.worker_id.clone(), epoch: inner.fence.epoch(), tasks }
+    }
+
+    /// One task with its state.
+    pub(crate) fn get(&self, task_id: &str) -> Option<(Arc<ScheduledTaskInstance>, TaskUpdate)> {
+        self.inner.lock().entries.get(task_id).map(|entry| (Arc::clone(&entry.task), entry.status.borrow().clone()))
+    }
+
+    /// Every task with its state, by id; also those that are being removed.
+    pub(crate) fn list(&self) -> Vec<(Arc<ScheduledTaskInstance>, TaskUpdate)> {
+        let mut list: Vec<_> =
+            self.inner.lock().entries.values().map(|entry| (Arc::clone(&entry.task), entry.status.borrow().clone())).collect();
+        list.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        list
+    }
+}
+
+type Outcome = (Applied, Vec<(String, TaskRecord)>);
+
+fn remove(inner: &mut Inner, task: &ScheduledTaskInstance) -> Outcome {
+    if !inner.fence.admit(&task.id, Stamp { epoch: task.epoch, generation: task.generation }) {
+        return (Applied::Stale, Vec::new());
+    }
+    inner.early.take(&task.id);
+    match inner.entries.get_mut(&task.id) {
+        Some(entry) if entry.leaving != Some(task.keep_outputs) => {
+            entry.leaving = Some(task.keep_outputs);
+            // The report of the removal carries the removal's own generation (FAULT 33).
+            let mut last = (*entry.task).clone();
+            last.generation = task.generation.or(last.generation);
+            entry.task = Arc::new(last);
+            (Applied::Changed, record_of(inner, &task.id))
+        }
+        _ => (Applied::Unchanged, Vec::new()),
+    }
+}
+
+fn add_input(inner: &mut Inner, flow: FlowInfo) -> Outcome {
+    let id = flow.task_instance_id;
+    if !inner.fence.admit(&id, Stamp { epoch: flow.epoch, generation: flow.generation }) {
+        return (Applied::Stale, Vec::new());
+    }
+    let Some(entry) = inner.entries.get_mut(&id).filter(|entry| entry.leaving.is_none()) else {
+        inner.early.keep(&id, flow.input_stream);
+        return (Applied::Changed, Vec::new());
+    };
+    if entry.task.inputs.contains(&flow.input_stream) && flow.generation.is_none_or(|generation| entry.task.generation == Some(generation))
+    {
+        return (Applied::Unchanged, Vec::new());
+    }
+    let mut task = (*entry.task).clone();
+    task.generation = flow.generation.or(task.generation);
+    if !task.inputs.contains(&flow.input_stream) {
+        task.inputs.push(flow.input_stream);
+    }
+    entry.task = Arc::new(task);
+    (Applied::Changed, record_of(inner, &id))
+}
+
+/// An input of a task that is not known is nothing to remove (FAULT 9: upstream's worker died of it).
+fn remove_input(inner: &mut Inner, flow: &FlowInfo) -> Outcome {
+    let id = &flow.task_instance_id;
+    if !inner.fence.admit(id, Stamp { epoch: flow.epoch, generation: flow.generation }) {
+        return (Applied::Stale, Vec::new());
+    }
+    inner.early.forget(id, &flow.input_stream.id);
+    let Some(entry) = inner.entries.get_mut(id) else { return (Applied::Unchanged, Vec::new()) };
+    let mut task = (*entry.task).clone();
+    task.inputs.retain(|input| input.id != flow.input_stream.id);
+    task.generation = flow.generation.or(task.generation);
+    if *entry.task == task {
+        return (Applied::Unchanged, Vec::new());
+    }
+    entry.task = Arc::new(task);
+    (Applied::Changed, record_of(inner, id))
+}
+
+fn record_of(inner: &Inner, task_id: &str) -> Vec<(String, TaskRecord)> {
+    let record = inner.entries.get(task_id).map(|entry| {
+        let phase = match entry.leaving {
+            None => Phase::Wanted,
+            Some(false) => Phase::Leaving,
+            Some(true) => Phase::LeavingKeepOutputs,
+        };
+        (task_id.to_owned(), TaskRecord { task: (*entry.task).clone(), phase })
+    });
+    record.into_iter().collect()
+}
