@@ -1,23 +1,18 @@
 //! Which registrations a discovery query or an availability subscription selects, compiled once.
 //!
 //! A registration matches when any entity filter matches, and every attribute is registered, and every scope holds
-//! (broker-and-discovery reference, section 7; NGSI-9 `DiscoverContextAvailability`). Types are compared exactly, id
+//! (NGSI-9 `discoverContextAvailability`, as FogFlow extends it). Types are compared exactly, id
 //! patterns are unanchored and run in linear time.
 
-use fogflow_ngsi::query::StringQuery;
+use fogflow_ngsi::query::{self, StringQuery};
 use fogflow_ngsi::v1::availability::{DiscoverContextAvailabilityRequest, SubscribeContextAvailabilityRequest};
 use fogflow_ngsi::v1::{EntityId, Restriction, Scope};
 use fogflow_ngsi::{Name, Tenant};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use smol_str::SmolStr;
 
 use crate::geometry::{Area, Nearby};
 use crate::model::Registration;
-
-/// The longest id pattern taken, in bytes.
-pub const PATTERN_LENGTH: usize = 1024;
-/// The largest compiled pattern, in bytes.
-const PATTERN_SIZE: usize = 256 * 1024;
 
 /// What an id must be.
 #[derive(Clone, Debug)]
@@ -65,7 +60,7 @@ impl EntityFilter {
         let entity_type = (!entity_type.is_empty()).then(|| Name::new(entity_type));
         let id = match (id, is_pattern) {
             ("" | ".*" | "^.*$", true) => IdFilter::Any,
-            (pattern, true) => IdFilter::Pattern(compile(pattern)?),
+            (text, true) => IdFilter::Pattern(query::pattern(text).map_err(|error| error.within("id").to_string())?),
             ("", false) if entity_type.is_none() => return Ok(None),
             ("", false) => IdFilter::Any,
             (id, false) => IdFilter::Exact(SmolStr::new(id)),
@@ -139,21 +134,4 @@ impl Filter {
                 || registration.location.as_ref().is_some_and(|location| self.areas.iter().all(|area| area.holds(location))))
             && (self.nearby.is_none() || registration.location.is_some())
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > PATTERN_LENGTH {
-        return Err(format!("id: the pattern is longer than {PATTERN_LENGTH} bytes"));
-    }
-    RegexBuilder::new(pattern)
-        .size_limit(PATTERN_SIZE)
-        .dfa_size_limit(PATTERN_SIZE)
-        .nest_limit(50)
-        .build()
-        .map_err(|error| format!("id: {pattern:?} is not a pattern: {}", last_line(&error.to_string())))
-}
-
-/// The regex crate draws a picture of the fault; its last line says what is wrong.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
 }

@@ -1,9 +1,12 @@
 //! Where entities are, and the areas that scopes draw. Coordinates are (longitude, latitude) in degrees, WGS 84;
 //! distances are great-circle metres; polygons are plane figures on longitude and latitude, border included.
 
-use fogflow_ngsi::geometry::{distance, from_parts, parse};
-use fogflow_ngsi::{Attribute, Json, Kind};
-use geo::{BoundingRect, Geometry, Intersects, LineString, MapCoordsInPlace, Point, Polygon, Rect, Relate, coord};
+use fogflow_ngsi::geometry::{distance, parse};
+use fogflow_ngsi::query::{GeoQuery, Georel};
+use fogflow_ngsi::{Attribute, Json, Kind, Name};
+use geo::{BoundingRect, Geometry, LineString, MapCoordsInPlace, Point, Polygon, Rect, coord};
+
+use crate::model::LOCATION;
 
 /// A box on longitude and latitude that crosses no antimeridian.
 pub type Bounds = Rect<f64>;
@@ -31,40 +34,10 @@ pub struct Nearby {
 
 /// A spatial condition.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Area {
-    /// Within `radius` metres of a point (or at least that far, when `outside`).
-    Circle {
-        /// The centre.
-        centre: Point<f64>,
-        /// Metres.
-        radius: f64,
-        /// Turns the condition round: NGSI-LD's `near;minDistance`.
-        outside: bool,
-    },
-    /// In a relation with a geometry.
-    Relation {
-        /// The geometry, west of 180° unless it crosses the antimeridian; then it runs on to the east of 180°.
-        reference: Box<Geometry<f64>>,
-        /// The relation.
-        relation: Relation,
-    },
-}
-
-/// The relations of NGSI-LD geo-queries (ETSI GS CIM 009, clause 4.10), read "the entity … the reference geometry".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// The entity lies within.
-    Within,
-    /// The entity contains.
-    Contains,
-    /// They have a point in common.
-    Intersects,
-    /// They have no point in common.
-    Disjoint,
-    /// They overlap partially.
-    Overlaps,
-    /// They are the same set of points.
-    Equals,
+pub struct Area {
+    /// The condition. Its geometry is west of 180° unless it crosses the antimeridian; then it runs on to the east of 180°.
+    query: GeoQuery,
+    crosses: bool,
 }
 
 impl Location {
@@ -97,27 +70,22 @@ impl Location {
             Location::Shape(shape) => distance(from, shape),
         }
     }
-
-    fn geometry(&self) -> Geometry<f64> {
-        match self {
-            Location::Point(point) => Geometry::Point(*point),
-            Location::Shape(shape) => (**shape).clone(),
-        }
-    }
 }
 
 impl Area {
     /// Within `radius` metres of a position.
     #[must_use]
     pub fn circle(latitude: f64, longitude: f64, radius: f64) -> Self {
-        Area::Circle { centre: Point::new(longitude, latitude), radius, outside: false }
+        let centre = Geometry::Point(Point::new(longitude, latitude));
+        Self::new(GeoQuery { georel: Georel::Near { max: Some(radius), min: None }, geometry: centre, geoproperty: Name::new(LOCATION) })
     }
 
     /// Within a polygon of (latitude, longitude), closed automatically, its border included.
     #[must_use]
     pub fn polygon(vertices: &[(f64, f64)]) -> Self {
         let ring = LineString::from_iter(vertices.iter().map(|(latitude, longitude)| coord! {x: *longitude, y: *latitude}));
-        Area::Relation { reference: Box::new(unwrap(Polygon::new(ring, Vec::new()).into())), relation: Relation::Intersects }
+        let polygon = Polygon::new(ring, Vec::new()).into();
+        Self::new(GeoQuery { georel: Georel::Intersects, geometry: polygon, geoproperty: Name::new(LOCATION) })
     }
 
     /// Within the box between two corners, each (latitude, longitude).
@@ -133,69 +101,38 @@ impl Area {
     pub fn geo_query(geometry: &str, coordinates: &Json, georel: &str) -> Result<Self, String> {
         // The coordinates may come as JSON in a string, as in a query parameter.
         let text = coordinates.as_str().unwrap_or_else(|| coordinates.as_text().into());
-        let reference = from_parts(geometry, &text).map_err(|error| error.within("restriction").to_string())?;
-        let (name, modifier) = georel.split_once(';').unwrap_or((georel, ""));
-        let relation = match name.trim() {
-            "near" => return near(reference, modifier),
-            "within" | "coveredBy" => Relation::Within,
-            "contains" => Relation::Contains,
-            "intersects" => Relation::Intersects,
-            "disjoint" => Relation::Disjoint,
-            "overlaps" => Relation::Overlaps,
-            "equals" => Relation::Equals,
-            other => return Err(format!("geoRel: {other:?} is not a relation of NGSI-LD")),
-        };
-        Ok(Area::Relation { reference: Box::new(unwrap(reference)), relation })
+        let query = GeoQuery::parse(georel, geometry, &text, Name::new(LOCATION));
+        query.map(Self::new).map_err(|error| error.within("restriction").to_string())
+    }
+
+    fn new(mut query: GeoQuery) -> Self {
+        query.geometry = unwrap(query.geometry);
+        let crosses = query.geometry.bounding_rect().is_some_and(|bounds| bounds.max().x > 180.0);
+        Area { query, crosses }
     }
 
     /// Whether an entity at this location satisfies the condition.
     #[must_use]
     pub fn holds(&self, location: &Location) -> bool {
-        match self {
-            Area::Circle { centre, radius, outside } => {
-                let distance = location.distance(*centre);
-                if *outside { distance >= *radius } else { distance <= *radius }
-            }
-            Area::Relation { reference, relation } => {
-                let geometry = if crosses(reference) { unwrap(shift_west(location.geometry())) } else { location.geometry() };
-                related(&geometry, reference, *relation)
-            }
-        }
+        let place = match location {
+            Location::Point(point) => Geometry::Point(*point),
+            Location::Shape(shape) if self.crosses => (**shape).clone(),
+            Location::Shape(shape) => return self.query.matches_geometry(shape),
+        };
+        self.query.matches_geometry(&if self.crosses { shift_west(place) } else { place })
     }
 
     /// Boxes outside of which no entity can satisfy the condition; `None` if there is no such limit.
     #[must_use]
     pub fn bounds(&self) -> Option<Vec<Bounds>> {
-        match self {
-            Area::Circle { outside: true, .. } | Area::Relation { relation: Relation::Disjoint, .. } => None,
-            Area::Circle { centre, radius, outside: false } => Some(around(*centre, *radius)),
-            Area::Relation { reference, .. } => {
-                let bounds = reference.bounding_rect()?;
+        match (self.query.georel, &self.query.geometry) {
+            (Georel::Near { max: Some(radius), .. }, Geometry::Point(centre)) => Some(around(*centre, radius)),
+            (Georel::Near { .. } | Georel::Disjoint, _) => None,
+            (_, geometry) => {
+                let bounds = geometry.bounding_rect()?;
                 Some(split(bounds.min().x, bounds.min().y, bounds.max().x, bounds.max().y))
             }
         }
-    }
-}
-
-fn related(entity: &Geometry<f64>, reference: &Geometry<f64>, relation: Relation) -> bool {
-    match relation {
-        Relation::Intersects => entity.intersects(reference),
-        Relation::Disjoint => !entity.intersects(reference),
-        Relation::Within => entity.relate(reference).is_within(),
-        Relation::Contains => entity.relate(reference).is_contains(),
-        Relation::Overlaps => entity.relate(reference).is_overlaps(),
-        Relation::Equals => entity.relate(reference).is_equal_topo(),
-    }
-}
-
-fn near(reference: Geometry<f64>, modifier: &str) -> Result<Area, String> {
-    let Geometry::Point(centre) = reference else { return Err("geoRel: near needs a Point".to_owned()) };
-    let (name, metres) = modifier.split_once("==").ok_or("geoRel: near needs maxDistance==metres or minDistance==metres")?;
-    let radius = metres.trim().parse::<f64>().ok().filter(|metres| *metres >= 0.0).ok_or("geoRel: the distance must be metres")?;
-    match name.trim() {
-        "maxDistance" => Ok(Area::Circle { centre, radius, outside: false }),
-        "minDistance" => Ok(Area::Circle { centre, radius, outside: true }),
-        other => Err(format!("geoRel: near has no {other:?}")),
     }
 }
 
@@ -227,11 +164,6 @@ fn split(west: f64, south: f64, east: f64, north: f64) -> Vec<Bounds> {
     }
 }
 
-/// Whether an unwrapped geometry runs over the antimeridian.
-fn crosses(geometry: &Geometry<f64>) -> bool {
-    geometry.bounding_rect().is_some_and(|bounds| bounds.max().x > 180.0)
-}
-
 /// A geometry of which two neighbouring points are more than 180° apart means the short way round: its western part is
 /// moved to the east of 180°.
 fn unwrap(geometry: Geometry<f64>) -> Geometry<f64> {
@@ -260,6 +192,7 @@ fn shift_west(mut geometry: Geometry<f64>) -> Geometry<f64> {
 #[cfg(test)]
 mod tests {
     use fogflow_ngsi::v1::decode_domain_metadata;
+    use geo::Intersects;
 
     use super::*;
 

@@ -28,7 +28,7 @@ const BROKER: &str = "broker";
 const META: &str = "meta";
 /// Documents of one page when loading, and of one commit.
 const PAGE: usize = 4096;
-/// How long a request waits for the store; retries inside end before (12.3 of the design: within 5 s).
+/// How long a request waits for the store before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
