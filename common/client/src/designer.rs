@@ -161,6 +161,23 @@ impl DesignerClient {
         }
     }
 
+    /// All topologies, those of fog functions included: an array.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn topologies(&self) -> Result<Value, ClientError> {
+        self.endpoint.get("/topology").await
+    }
+
+    /// Adds what a document in the form of upstream's `db.json` holds. The answer counts what was imported and names what was
+    /// skipped: `{"imported": {<kind>: n}, "skipped": [{"kind", "id", "reason"}]}`.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn import(&self, database: &Value) -> Result<Value, ClientError> {
+        self.endpoint.post("/import", database).await
+    }
+
     /// `GET /info/<what>`: `master`, `worker`, `broker`, `task`, `type`.
     ///
     /// # Errors

@@ -64,6 +64,18 @@ impl Endpoint {
         Endpoint { base: self.base.trim_end_matches(part).to_owned(), ..self.clone() }
     }
 
+    /// What the service at this base address waits for, by its `/ready`: nothing when it is ready.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn ready(&self) -> Result<Vec<String>, ClientError> {
+        match self.call(Method::GET, "/ready", HeaderMap::new(), None).await {
+            Ok(_) => Ok(Vec::new()),
+            Err(ClientError::Status { status: 503, message, .. }) => Ok(vec![message]),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::GET, path, HeaderMap::new(), None).await?;
         self.parse(path, &body)
@@ -159,6 +171,10 @@ fn cause(error: &reqwest::Error) -> String {
 /// The message in any of the forms of our faces: v1 `Error` and `errorCode`, v2 `description`, LD `detail` and `title`.
 fn message_of(body: &[u8], status: u16) -> String {
     let json: Option<Value> = serde_json::from_slice(body).ok();
+    let waits_for = json.as_ref().and_then(|json| json.get("missing")).and_then(Value::as_array).filter(|parts| !parts.is_empty());
+    if let Some(parts) = waits_for {
+        return parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    }
     let found = json.as_ref().and_then(|json| {
         ["/description", "/detail", "/Error", "/errorCode/details", "/message", "/reason", "/title", "/error"]
             .iter()
@@ -201,6 +217,7 @@ mod tests {
             (r#"{"error":"NotFound","description":"no such entity"}"#, "no such entity"),
             (r#"{"type":"x","title":"Bad","detail":"attribute a"}"#, "attribute a"),
             (r#"{"errorCode":{"code":404,"details":"gone"}}"#, "gone"),
+            (r#"{"ready":false,"missing":["store: opening","bus: away"]}"#, "store: opening; bus: away"),
             ("plain words\n", "plain words"),
             ("", "status 404 without a body"),
         ] {
