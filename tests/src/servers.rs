@@ -9,15 +9,21 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use crate::skip;
 
 /// How long a server may take to start or to stop.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs the rest of its arguments, and kills the whole process group when its standard input ends: a test process that
+/// is killed leaves no server behind.
+const GUARD: &str = "exec 3<&0 </dev/null; (cat <&3 >/dev/null; kill -KILL 0) & exec 3<&-; exec \"$@\"";
 
 /// A RabbitMQ node with its own Erlang port mapper.
 pub struct RabbitMq {
@@ -30,6 +36,18 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
+    /// The node that the tests running now in this process share; the last one that lets it go ends it.
+    pub async fn shared(test: &str) -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<RabbitMq>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(running) = shared.upgrade() {
+            return Some(running);
+        }
+        let started = Arc::new(Self::start(test).await?);
+        *shared = Arc::downgrade(&started);
+        Some(started)
+    }
+
     /// Starts a node and waits until it takes connections; `None`, with a line that says so, where it is not installed.
     pub async fn start(test: &str) -> Option<Self> {
         let Some((_, epmd)) = rabbitmq_binary().zip(in_path("epmd")) else {
@@ -38,7 +56,8 @@ impl RabbitMq {
         };
         let dir = TempDir::new().unwrap();
         let epmd_port = free_port();
-        let epmd = quiet(Command::new(epmd).arg("-port").arg(epmd_port.to_string()).arg("-address").arg("127.0.0.1")).spawn().unwrap();
+        let mut command = Command::new(epmd);
+        let epmd = guarded(command.arg("-port").arg(epmd_port.to_string()).args(["-address", "127.0.0.1"])).spawn().unwrap();
         let mut node = RabbitMq { dir, port: free_port(), distribution_port: free_port(), epmd_port, epmd: Some(epmd), server: None };
         node.restart().await;
         Some(node)
@@ -95,10 +114,8 @@ impl RabbitMq {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", base.join("enabled_plugins"))
             .env("RABBITMQ_CONF_ENV_FILE", base.join("env.conf"))
             .env("RABBITMQ_PID_FILE", base.join("pid"))
-            .current_dir(base)
-            .process_group(0);
-        let server = quiet(&mut command).spawn().unwrap();
-        self.server = Some(server);
+            .current_dir(base);
+        self.server = Some(guarded(&command).spawn().unwrap());
         listening(self.port, self.server.as_mut().unwrap(), &log).await;
     }
 }
@@ -106,10 +123,7 @@ impl RabbitMq {
 impl Drop for RabbitMq {
     fn drop(&mut self) {
         kill_group_now(self.server.take());
-        if let Some(mut epmd) = self.epmd.take() {
-            let _ = epmd.kill();
-            let _ = epmd.wait();
-        }
+        kill_group_now(self.epmd.take());
     }
 }
 
@@ -122,6 +136,18 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// The server that the tests running now in this process share; the last one that lets it go ends it.
+    pub async fn shared(test: &str) -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(running) = shared.upgrade() {
+            return Some(running);
+        }
+        let started = Arc::new(Self::start_with(test, &["max_connections=300"]).await?);
+        *shared = Arc::downgrade(&started);
+        Some(started)
+    }
+
     /// Creates a cluster and starts it; `None`, with a line that says so, where PostgreSQL is not installed.
     pub async fn start(test: &str) -> Option<Self> {
         Self::start_with(test, &[]).await
@@ -201,8 +227,7 @@ impl Postgres {
         for option in &self.options {
             command.arg("-c").arg(option);
         }
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
-        self.server = Some(command.spawn().unwrap());
+        self.server = Some(guarded(&command).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap());
         let start = Instant::now();
         listening(self.port, self.server.as_mut().unwrap(), &log).await;
         // The port is open before recovery has ended.
@@ -250,7 +275,7 @@ impl PgBouncer {
         );
         fs::write(&ini, settings).unwrap();
         fs::set_permissions(&ini, fs::Permissions::from_mode(0o644)).unwrap();
-        let mut server = quiet(as_postgres(binary).arg(&ini).process_group(0)).spawn().unwrap();
+        let mut server = guarded(as_postgres(binary).arg(&ini)).spawn().unwrap();
         listening(port, &mut server, &log).await;
         Some(PgBouncer { _dir: dir, port, server })
     }
@@ -264,7 +289,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        signal(&self.server, Signal::QUIT);
+        let _ = kill_process_group(pid(&self.server), Signal::KILL);
         let _ = self.server.wait();
     }
 }
@@ -315,6 +340,22 @@ fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
+/// The same command under [`GUARD`] in a process group of its own, without output.
+fn guarded(command: &Command) -> Command {
+    let mut guarded = Command::new("sh");
+    guarded.args(["-c", GUARD, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            guarded.env(name, value);
+        }
+    }
+    if let Some(dir) = command.get_current_dir() {
+        guarded.current_dir(dir);
+    }
+    guarded.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    guarded
+}
+
 async fn listening(port: u16, server: &mut Child, log: &Path) {
     let start = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -359,6 +400,7 @@ async fn end_group(server: Option<Child>, with: Signal) {
     }
 }
 
+/// Waits for the end without closing the server's standard input, which would kill it; dropping it afterwards ends the guard.
 async fn ended(mut server: Child) {
     let start = Instant::now();
     while server.try_wait().unwrap().is_none() {

@@ -208,6 +208,8 @@ impl Link {
             }
             tokio::select! {
                 event = events.next() => match event {
+                    // A soft error closes one channel only; whoever used it deals with it.
+                    Some(Event::Error(error)) if error.is_amqp_soft_error() => {}
                     Some(Event::Error(error)) => return error.to_string(),
                     Some(Event::ConnectionBlocked(reason)) => tracing::warn!(reason, "RabbitMQ takes no messages for now"),
                     Some(_) => {}
