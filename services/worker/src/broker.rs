@@ -106,7 +106,6 @@ fn request_v1(input: &InputStream, reference: &str) -> SubscribeContextRequest {
         id: input.id.as_str().into(),
         entity_type: input.entity_type.as_str().into(),
         is_pattern: input.id.is_empty(),
-        ..Default::default()
     };
     SubscribeContextRequest {
         entities: vec![entity],
