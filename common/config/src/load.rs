@@ -52,8 +52,12 @@ impl Config {
         }
         from_env.sort();
         for (name, value) in from_env {
+            // `FOGFLOW_SERVER` and the like belong to other programs; a typing error in a section's name is worth a warning.
+            let is_section = name.contains("__");
             let key: Vec<String> = name.trim_start_matches("FOGFLOW_").split("__").map(str::to_ascii_lowercase).collect();
-            tree.set_text(&key, &value, &name)?;
+            if is_section || tree.knows(&key) {
+                tree.set_text(&key, &value, &name)?;
+            }
         }
         for item in overrides {
             let (key, value) = item.split_once('=').ok_or_else(|| ConfigError::Override(item.clone()))?;

@@ -46,6 +46,11 @@ impl Tree {
         self.origins.contains_key(dotted)
     }
 
+    /// Whether a path is a key, in any letter case.
+    pub(crate) fn knows(&self, given: &[String]) -> bool {
+        !matches!(self.lookup(given), Lookup::Unknown)
+    }
+
     /// Lays an object of a file over the tree.
     pub(crate) fn overlay(&mut self, object: Map<String, Value>, origin: &str) -> Result<(), crate::ConfigError> {
         self.overlay_at(&[], object, origin)
