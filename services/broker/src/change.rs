@@ -28,6 +28,8 @@ pub struct Change {
     pub trace: SmolStr,
     /// Place in the store's order of commits.
     pub sequence: Sequence,
+    /// Whether nobody is told: the entity is given to another broker, not deleted.
+    pub silent: bool,
     /// The v1 form of the whole element, encoded at most once whatever the number of subscribers.
     pub v1: OnceLock<Bytes>,
 }
@@ -50,6 +52,7 @@ impl Change {
             correlator: SmolStr::default(),
             trace: SmolStr::default(),
             sequence,
+            silent: false,
             v1: OnceLock::new(),
         }
     }
@@ -62,8 +65,7 @@ pub struct Origin {
     pub correlator: SmolStr,
     /// `traceparent`.
     pub trace: SmolStr,
-    /// Whether another broker asks (`User-Agent: lightweight-iot-broker`): the write is local, nobody else is asked.
+    /// Whether another broker asks (`User-Agent: lightweight-iot-broker`): the write is local, nobody else is asked, so
+    /// that no request is handed on twice (F 9).
     pub internal: bool,
-    /// How many brokers have handed it on already.
-    pub hops: u8,
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fogflow_ngsi::{Entity, EntityKey, Name};
+use fogflow_ngsi::{Entity, EntityKey, Name, Timestamp};
 use fogflow_store::Sequence;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -65,6 +65,11 @@ pub enum Action {
     ReplaceAttributes(Entity),
     /// Remove the entity.
     Delete,
+    /// Bring together with the state of another broker that held the entity for a while: per attribute the newer wins.
+    Reconcile(Entity),
+    /// Drop an entity that another broker has taken over as it was at this time, without telling anybody of a deletion;
+    /// [`Refusal::AlreadyExists`] if it was written since.
+    GiveAway(Timestamp),
 }
 
 /// Which instances of an attribute.
@@ -127,9 +132,6 @@ pub enum Refusal {
     /// The broker that owns the entity could not be reached; nothing was written.
     #[error("the broker that holds the entity does not answer: {0}")]
     Owner(String),
-    /// Forwarded through too many brokers.
-    #[error("the update was forwarded too often; two brokers disagree on who holds the entity")]
-    TooManyHops,
 }
 
 /// The answer to one command.
@@ -139,7 +141,7 @@ impl Action {
     /// Whether the action can make an entity that was not there.
     #[must_use]
     pub fn may_create(&self) -> bool {
-        matches!(self, Action::Upsert { .. } | Action::Create(_) | Action::Replace { create: true, .. })
+        matches!(self, Action::Upsert { .. } | Action::Create(_) | Action::Replace { create: true, .. } | Action::Reconcile(_))
     }
 }
 
@@ -154,7 +156,6 @@ impl Refusal {
             Refusal::Full => 507,
             Refusal::Unavailable(_) => 503,
             Refusal::Owner(_) => 504,
-            Refusal::TooManyHops => 508,
         }
     }
 }

@@ -7,12 +7,21 @@
 //!                                                                 \-> registrar -> discovery
 //! ```
 
+mod app;
 pub mod change;
 pub mod command;
+pub mod engine;
+pub mod face;
+pub mod federation;
 pub mod filter;
+pub mod identity;
 pub mod matcher;
 pub mod metrics;
 pub mod notifier;
-mod restriction;
+pub mod registrar;
+pub mod restriction;
+pub mod southbound;
 pub mod state;
 pub mod subscription;
+
+pub use app::{Running, start, start_with};

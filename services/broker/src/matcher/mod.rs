@@ -168,7 +168,8 @@ impl<T> Matcher<T> {
 pub fn concerns(subscription: &Subscription, filter: &Filter, change: &Change) -> bool {
     let Some(subject) = change.subject() else { return false };
     let own = !change.correlator.is_empty() && change.correlator == subscription.correlator;
-    !own && triggered(&subscription.trigger, change)
+    !own && !change.silent
+        && triggered(&subscription.trigger, change)
         && (subscription.watched.is_empty() || change.written.iter().any(|name| subscription.watched.contains(name)))
         && filter.matches(&change.key.path, subject)
 }

@@ -72,6 +72,7 @@ fn change() -> impl Strategy<Value = Change> {
                 correlator: correlator.into(),
                 trace: SmolStr::default(),
                 sequence: 1,
+                silent: false,
                 v1: OnceLock::new(),
             }
         },

@@ -169,6 +169,7 @@ impl Endpoint {
                 history.last_failure = now;
                 history.status = Some(status);
                 history.reason = Some(format!("answered with status {status}"));
+                outbox.unknown_there.store(status == 410, Ordering::Relaxed);
                 outbox.queue.lock().sent();
                 context.metrics.queued.sub(gone);
                 ("refused", true)

@@ -24,6 +24,8 @@ pub struct Outbox {
     /// How it went so far.
     pub history: Mutex<History>,
     pub(super) times_sent: AtomicU64,
+    /// Whether the broker that placed it says that it does not know it.
+    pub(super) unknown_there: AtomicBool,
 }
 
 /// What became of the notifications of a subscription since the broker's start (NGSI-LD `timesSent`,
@@ -54,6 +56,7 @@ impl Outbox {
             not_before: Mutex::new(None),
             history: Mutex::default(),
             times_sent: AtomicU64::new(0),
+            unknown_there: AtomicBool::new(false),
         }
     }
 
@@ -61,6 +64,12 @@ impl Outbox {
     #[must_use]
     pub fn times_sent(&self) -> u64 {
         self.times_sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the subscriber, another broker, has answered that it does not know the subscription (410).
+    #[must_use]
+    pub fn unknown_there(&self) -> bool {
+        self.unknown_there.load(Ordering::Relaxed)
     }
 
     /// Changes that wait.

@@ -237,6 +237,7 @@ fn without_past(change: Arc<Change>) -> Arc<Change> {
         correlator: change.correlator.clone(),
         trace: change.trace.clone(),
         sequence: change.sequence,
+        silent: change.silent,
         v1: OnceLock::new(),
     })
 }

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::change::Change;
+use crate::federation::peer;
 use crate::subscription::{Format, Subscription};
 
 /// A request ends when its elements exceed this many bytes: common body parsers refuse more than 100 kB by default.
@@ -41,6 +42,10 @@ pub fn build(subscription: &Subscription, mut changes: Vec<Arc<Change>>) -> Opti
             let (body, used) = v1_body(subscription, &changes);
             (suffixed(&subscription.target.url, "/notifyContext")?, "application/json", body, used)
         }
+        Format::Peer => {
+            let (body, used) = peer_body(subscription, &changes);
+            (suffixed(&subscription.target.url, peer::NOTIFY)?, "application/json", body, used)
+        }
         // The other forms are added with their faces.
         _ => return None,
     };
@@ -73,6 +78,9 @@ fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, value: &
 /// most one per entity.
 fn run_length(subscription: &Subscription, changes: &[Arc<Change>]) -> usize {
     let Some(first) = changes.first() else { return 0 };
+    if subscription.target.format == Format::Peer {
+        return changes.len();
+    }
     if subscription.internal {
         return changes.iter().take_while(|change| change.correlator == first.correlator).count();
     }
@@ -110,6 +118,32 @@ fn v1_body(subscription: &Subscription, changes: &[Arc<Change>]) -> (Bytes, usiz
         used += 1;
         if let Ok(text) = std::str::from_utf8(&element) {
             w.raw(text);
+        }
+    }
+    w.end_array();
+    w.end_object();
+    (out.into(), used)
+}
+
+/// Whole changes for another of our brokers; says how many of them fit.
+fn peer_body(subscription: &Subscription, changes: &[Arc<Change>]) -> (Bytes, usize) {
+    let mut out = Vec::with_capacity(1024);
+    let mut w = JsonWriter::new(&mut out);
+    w.begin_object();
+    w.string_member("tenant", &subscription.tenant.0);
+    w.string_member("subscription", &subscription.id);
+    w.key("changes");
+    w.begin_array();
+    let (mut size, mut used) = (0, 0);
+    for change in changes {
+        let told = serde_json::to_string(&peer::Told::from(&**change)).unwrap_or_default();
+        if used > 0 && size + told.len() > BODY {
+            break;
+        }
+        size += told.len();
+        used += 1;
+        if !told.is_empty() {
+            w.raw(&told);
         }
     }
     w.end_array();

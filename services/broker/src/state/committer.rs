@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::staging::{Group, Item, Staging, Verdict, verdicts};
 use super::{Record, State, document};
 use crate::change::{Change, Origin};
-use crate::command::{Answer, Command, Done, Refusal};
+use crate::command::{Action, Answer, Command, Done, Refusal};
 use crate::metrics::Metrics;
 
 /// Most writes in one batch for the store (`reference`: larger ones only lengthen its pauses).
@@ -247,6 +247,7 @@ impl Committer {
         for (staged, (_, sequence)) in group.staged.into_iter().zip(places) {
             let origin = self.open.get(&staged.item.job).map(|open| open.origin.clone()).unwrap_or_default();
             let done = Done { effect: staged.effect, sequence: *sequence, skipped: staged.skipped, entity: staged.after.clone() };
+            let silent = matches!(staged.item.command.action, Action::GiveAway(_));
             changes.push(Arc::new(Change {
                 key: group.key.clone(),
                 before: staged.before,
@@ -255,6 +256,7 @@ impl Committer {
                 correlator: origin.correlator,
                 trace: origin.trace,
                 sequence: *sequence,
+                silent,
                 v1: std::sync::OnceLock::new(),
             }));
             self.answer(staged.item.job, staged.item.place, Ok(done));

@@ -1,7 +1,7 @@
 //! How an entity lies in the store: collection `entity`, the tenant, and an id of service path and entity id.
 
 use bytes::Bytes;
-use fogflow_ngsi::{Entity, EntityKey, Tenant};
+use fogflow_ngsi::{DecodeError, Entity, EntityKey, Tenant};
 use fogflow_store::Key;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -22,21 +22,19 @@ pub fn entity_key(key: &Key) -> Option<EntityKey> {
 }
 
 /// The stored form.
-///
-/// # Errors
-/// Never for an entity that a codec made; the type only cannot prove it.
-pub fn encode(entity: &Entity) -> Result<Bytes, serde_json::Error> {
-    let mut text = Vec::with_capacity(256 + 160 * entity.attributes.len());
-    serde_json::to_writer(&mut text, entity)?;
-    Ok(text.into())
+#[must_use]
+pub fn encode(entity: &Entity) -> Bytes {
+    let mut text = Vec::with_capacity(96 + 96 * entity.attributes.len());
+    entity.to_store(&mut text);
+    text.into()
 }
 
 /// Reads the stored form.
 ///
 /// # Errors
 /// If the value is not an entity.
-pub fn decode(value: &[u8]) -> Result<Entity, serde_json::Error> {
-    let mut entity: Entity = serde_json::from_slice(value)?;
+pub fn decode(value: &[u8]) -> Result<Entity, DecodeError> {
+    let mut entity = Entity::from_store(value)?;
     entity.attributes.shrink_to_fit();
     Ok(entity)
 }

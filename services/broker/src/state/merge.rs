@@ -1,11 +1,10 @@
 //! The effect of an action on an entity: a pure function.
 
-use fogflow_ngsi::{Attribute, Detail, Entity, Json, Kind, Timestamp};
+use fogflow_ngsi::{Attribute, Detail, Entity, Json, Name, Timestamp};
 use serde_json::Value;
 
 use crate::change::Names;
 use crate::command::{Action, AttributeSelector, Effect, LD_NULL, Refusal};
-use fogflow_ngsi::Name;
 
 /// What an action makes of an entity.
 #[derive(Debug)]
@@ -30,7 +29,18 @@ pub fn merge(current: Option<&Entity>, action: &Action, now: Timestamp) -> Resul
         (Action::Create(entity) | Action::Upsert { patch: entity, .. } | Action::Replace { entity, create: true }, None) => {
             Ok(created(entity, now))
         }
+        (Action::Reconcile(theirs), None) => Ok(Merged {
+            written: names(theirs),
+            after: Some(theirs.clone()),
+            effect: Effect::Created,
+            skipped: Vec::new(),
+        }),
         (_, None) => Err(Refusal::NotFound),
+        (Action::Reconcile(theirs), Some(mine)) => {
+            let after = reconcile(mine, theirs);
+            Ok(Merged { written: names(&after), after: Some(after), effect: Effect::Updated, skipped: Vec::new() })
+        }
+        (Action::GiveAway(at), Some(current)) if current.modified_at != *at => Err(Refusal::AlreadyExists),
         (Action::Replace { entity, .. }, Some(current)) => Ok(replaced(current, entity, now)),
         (Action::Upsert { patch, merge_metadata }, Some(current)) => {
             let rule = if *merge_metadata { Rule::MergeMetadata } else { Rule::Replace };
@@ -90,7 +100,7 @@ pub fn merge(current: Option<&Entity>, action: &Action, now: Timestamp) -> Resul
             }
             if writer.written.is_empty() { Err(Refusal::NoSuchAttribute) } else { Ok(writer.finish()) }
         }
-        (Action::Delete, Some(current)) => Ok(Merged {
+        (Action::Delete | Action::GiveAway(_), Some(current)) => Ok(Merged {
             after: None,
             effect: Effect::Deleted,
             written: current.attributes.iter().map(|attribute| attribute.name.clone()).collect(),
@@ -357,10 +367,4 @@ pub fn reconcile(mine: &Entity, theirs: &Entity) -> Entity {
     result.created_at = result.created_at.min(theirs.created_at);
     result.modified_at = result.modified_at.max(theirs.modified_at);
     result
-}
-
-/// Whether the attribute is one of a kind that has a position.
-#[must_use]
-pub fn is_geo(attribute: &Attribute) -> bool {
-    attribute.kind == Kind::GeoProperty || (attribute.domain && attribute.name.as_str() == "location")
 }

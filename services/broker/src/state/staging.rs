@@ -80,10 +80,7 @@ impl Staging {
             Ok(merged) => merged,
             Err(refusal) => return Err((item, refusal)),
         };
-        let value = match merged.after.as_ref().map(document::encode).transpose() {
-            Ok(value) => value,
-            Err(error) => return Err((item, Refusal::Invalid(error.to_string()))),
-        };
+        let value = merged.after.as_ref().map(document::encode);
         let key = item.command.key.clone();
         let staged = Staged {
             item,

@@ -41,6 +41,8 @@ pub enum Format {
     /// `Destination: NGSI-LD` of upstream: an array to `<url>/ngsi-ld/v1/entityOperations/upsert`; deletions go to
     /// `entityOperations/delete`.
     LdUpsert,
+    /// Between our own brokers: whole changes, to `<url>/internal/notify`.
+    Peer,
 }
 
 /// Where notifications go.

@@ -1,0 +1,204 @@
+//! Putting the broker together: open the store, load, spawn the stages, listen.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use fogflow_chassis::{Process, Routes, Security, UsageError, http_client, serve, serve_tls};
+use fogflow_client::Peers;
+use fogflow_config::{Config, Durability, StoreEngine};
+use fogflow_ngsi::Timestamp;
+use fogflow_store::{Engine as Kind, SharedStore, StoreError, StoreSettings};
+use smol_str::SmolStr;
+use tokio::sync::mpsc;
+
+use crate::engine::{Engine, Inner};
+use crate::face;
+use crate::federation::{Federation, Parts};
+use crate::metrics::Metrics;
+use crate::notifier::{Notifier, Start, cursor, guard};
+use crate::registrar::{Me, Registrar};
+use crate::southbound::Devices;
+use crate::state::committer::{Changes, Committer};
+use crate::state::{State, load};
+use crate::subscription::registry;
+
+/// Batches of changes that may wait for the matcher before writers have to.
+const PUBLISHED: usize = 64;
+
+/// A running broker.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// `Broker.<site>[.<n>]`
+    pub id: String,
+    /// The advertised NGSI-10 address.
+    pub url: String,
+}
+
+/// Starts the broker with the store that the configuration names.
+///
+/// # Errors
+/// [`UsageError`] when a port is taken or another process has the store; otherwise what prevents the start.
+pub async fn start(config: Arc<Config>, process: &Process) -> anyhow::Result<Running> {
+    let settings = StoreSettings {
+        engine: match config.store_of("broker").engine {
+            StoreEngine::Embedded => Kind::Embedded,
+            StoreEngine::Postgres => Kind::Postgres,
+            StoreEngine::Dgraph => Kind::Dgraph,
+        },
+        url: config.store_of("broker").url.clone(),
+        service: "broker".to_owned(),
+        dir: config.service_dir("broker"),
+        durability: match config.broker.durability {
+            Durability::Fsync => fogflow_store::Durability::Fsync,
+            Durability::Relaxed => fogflow_store::Durability::Relaxed,
+        },
+    };
+    let store = fogflow_store::open(&settings).await.map_err(|error| match error {
+        StoreError::InUse(_) => anyhow::Error::from(UsageError(error.to_string())),
+        other => other.into(),
+    })?;
+    start_with(config, process, store).await
+}
+
+/// Starts the broker with a given store.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedStore) -> anyhow::Result<Running> {
+    let ready = process.readiness.part("broker state");
+    let metrics = Arc::new(Metrics::new(&process.metrics)?);
+    let state = Arc::new(State::default());
+    let begun = Instant::now();
+    let entities = load::load(&store, &state).await.context("the entities cannot be read")?;
+    tracing::info!(entities, seconds = begun.elapsed().as_secs_f32(), "the state is loaded");
+
+    let http = http_client(&config)?;
+    let port = free_port(&config)?;
+    let me = Me {
+        id: config.broker_id(&config.instance).into(),
+        url: config.broker_url_at(port).into(),
+        generation: u64::try_from(Timestamp::now().0).unwrap_or(0),
+        location: (config.physical_location.latitude, config.physical_location.longitude),
+    };
+    let peers = Peers::new(http.clone(), &config.discovery_url());
+    let (published, changes) = mpsc::channel(PUBLISHED);
+    let (elsewhere, handed) = mpsc::channel(64);
+    let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics));
+    let notifier = Arc::new(Notifier::new(Arc::clone(&state), guard::client()?, Arc::clone(&metrics)));
+    let registrar =
+        Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
+    let federation = Arc::new(Federation::new(Parts {
+        me: me.clone(),
+        peers,
+        state: Arc::clone(&state),
+        writer: writer.clone(),
+        registrar: Arc::clone(&registrar),
+        notifier: Arc::clone(&notifier),
+        metrics: Arc::clone(&metrics),
+    }));
+    let devices = Arc::new(Devices::load(Arc::clone(&store), http).await.context("the devices cannot be read")?);
+    resume(&store, &state, &notifier, &federation, &me.id).await.context("the subscriptions cannot be read")?;
+    let engine = Engine::new(Inner {
+        config: config.broker.clone(),
+        state,
+        writer,
+        store: Arc::clone(&store),
+        notifier: Arc::clone(&notifier),
+        federation: Arc::clone(&federation),
+        devices,
+        metrics,
+    });
+
+    let stop = || process.shutdown.clone().cancelled_owned();
+    let tasks = &process.tasks;
+    let router = router(&config, &engine, process)?;
+    let addr = serve(process, "broker", SocketAddr::new(config.listen_ip(), port), router.clone()).await?;
+    serve_tls(process, "broker", SocketAddr::new(config.listen_ip(), config.broker.https_port), router, &config).await?;
+    tasks.spawn_critical("broker committer", committer.run(stop()));
+    tasks.spawn_critical("broker publisher", publish(changes, Arc::clone(&notifier), Arc::clone(&registrar), stop()));
+    tasks.spawn_critical("broker notifier", Arc::clone(&notifier).run(stop()));
+    tasks.spawn_critical("broker cursors", cursor::keep(notifier, store, me.id.to_string(), stop()));
+    tasks.spawn_critical("broker registrar", Arc::clone(&registrar).run(stop()));
+    tasks.spawn_critical("broker heartbeat", registrar.beat(config.broker_heartbeat(), stop()));
+    tasks.spawn_critical("broker remote subscriptions", Arc::clone(&federation).settle_all(stop()));
+    tasks.spawn_critical("broker handover", federation.hand_over(handed, stop()));
+    tasks.spawn_critical("broker tidying", engine.tidy(stop()));
+    ready.ready();
+    Ok(Running { addr, id: me.id.to_string(), url: me.url.to_string() })
+}
+
+fn router(config: &Config, engine: &Engine, process: &Process) -> anyhow::Result<axum::Router> {
+    let security = Security::from_config(config)?;
+    let routes: Routes<Engine> = face::v1::routes(config.broker.max_body_bytes)
+        .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error));
+    Ok(routes.build(engine.clone(), process, &security))
+}
+
+/// The port to listen on: our own address must be known before the first request.
+fn free_port(config: &Config) -> anyhow::Result<u16> {
+    match config.broker.http_port {
+        0 => Ok(std::net::TcpListener::bind((config.listen_ip(), 0))?.local_addr()?.port()),
+        port => Ok(port),
+    }
+}
+
+/// Takes up the subscriptions where they were, and publishes what nobody has been told yet.
+async fn resume(
+    store: &SharedStore,
+    state: &State,
+    notifier: &Notifier,
+    federation: &Federation,
+    process: &SmolStr,
+) -> anyhow::Result<()> {
+    let cursors = cursor::load(store, process).await?;
+    let head = cursors.as_ref().map_or(0, |cursors| cursors.head);
+    for (subscription, stored) in registry::load(store).await? {
+        let filter = match subscription.filter() {
+            Ok(filter) => filter,
+            Err(why) => {
+                tracing::error!(subscription = %subscription.id, %why, "a stored subscription cannot be used");
+                continue;
+            }
+        };
+        let behind = cursors.as_ref().map_or(Some(0), |cursors| cursors.of(&subscription.tenant, &subscription.id, stored));
+        let start = behind.map_or(Start::From(head), Start::After);
+        notifier.add(Arc::clone(&subscription), filter, start);
+        if !subscription.internal {
+            federation.watch(&subscription);
+        }
+    }
+    if !notifier.is_empty() && cursors.is_some() {
+        notifier.publish(&cursor::missed(store, state, head).await?);
+    }
+    notifier.resume(store.head().await?);
+    Ok(())
+}
+
+/// Matches committed changes and marks them for registration, in the order in which they were committed.
+async fn publish(
+    mut changes: mpsc::Receiver<Changes>,
+    notifier: Arc<Notifier>,
+    registrar: Arc<Registrar>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    tokio::pin!(stop);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            batch = changes.recv() => match batch {
+                Some(batch) => {
+                    notifier.publish(&batch);
+                    registrar.note(&batch);
+                }
+                // The committer has ended.
+                None => return Ok(()),
+            },
+            () = &mut stop, if !stopping => stopping = true,
+        }
+    }
+}

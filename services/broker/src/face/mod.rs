@@ -1,0 +1,4 @@
+//! The faces: each decodes requests of one protocol into calls of the [engine](crate::engine) and encodes its answers.
+
+pub mod peer;
+pub mod v1;

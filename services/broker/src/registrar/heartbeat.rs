@@ -1,0 +1,56 @@
+//! The broker's lease at discovery.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fogflow_ngsi::v1::availability::Heartbeat;
+
+use super::Registrar;
+
+/// While discovery does not answer it is asked more often.
+const IMPATIENT: Duration = Duration::from_secs(2);
+
+impl Registrar {
+    /// Renews the lease every `interval` until `stop` is done.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn beat(self: Arc<Self>, interval: Duration, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        loop {
+            let beat = Heartbeat { id: self.me.id.clone(), my_url: self.me.url.clone(), generation: self.me.generation };
+            let answer = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(()),
+                answer = self.discovery.heartbeat(&beat) => answer,
+            };
+            let pause = match answer {
+                Ok(answer) => {
+                    if answer.registrations_wanted {
+                        self.full.store(true, Ordering::Release);
+                        self.wake.notify_one();
+                    }
+                    self.standing.send_if_modified(|standing| {
+                        let changed = !standing.reachable || standing.epoch != answer.epoch;
+                        standing.reachable = true;
+                        standing.epoch.clone_from(&answer.epoch);
+                        changed
+                    });
+                    interval
+                }
+                Err(error) => {
+                    if self.reachable() {
+                        tracing::warn!(%error, "discovery does not answer the heartbeat");
+                    }
+                    self.set_reachable(false);
+                    interval.min(IMPATIENT)
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = &mut stop => return Ok(()),
+            }
+        }
+    }
+}

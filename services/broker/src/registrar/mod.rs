@@ -1,0 +1,297 @@
+//! Tells discovery which entities this broker has, and that it is alive.
+//!
+//! What concerns discovery is an entity's id, types, attribute names and domain metadata, never its values. A change of
+//! that view marks the entity; marks are sent in batches, with the state of the moment of sending, so that a mark can
+//! neither be lost nor overtaken. What cannot be sent stays marked (F 12).
+
+mod heartbeat;
+mod view;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fogflow_client::{ClientError, DiscoveryClient};
+use fogflow_ngsi::Tenant;
+use fogflow_ngsi::v1::availability::{ContextRegistration, RegisterContextRequest, RemovedEntity, Snapshot};
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use smol_str::SmolStr;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::change::Change;
+use crate::metrics::Metrics;
+use crate::state::{Reach, State};
+pub use view::view_changed;
+
+/// How long marks gather before they are sent.
+const GATHER: Duration = Duration::from_millis(5);
+/// Entities in one request.
+const BATCH: usize = 500;
+
+/// Who this broker is to others.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// `Broker.<site>[.<n>]`
+    pub id: SmolStr,
+    /// The advertised NGSI-10 address.
+    pub url: SmolStr,
+    /// The start of this process; tells its registrations from those of an earlier life.
+    pub generation: u64,
+    /// Latitude and longitude.
+    pub location: (f64, f64),
+}
+
+/// An entity of which the view has changed.
+type Mark = (Tenant, SmolStr);
+
+/// What discovery is thought to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether discovery answers.
+    pub reachable: bool,
+    /// Which state discovery has; another one has forgotten our availability subscriptions.
+    pub epoch: SmolStr,
+}
+
+/// The registrar.
+pub struct Registrar {
+    me: Me,
+    state: Arc<State>,
+    discovery: DiscoveryClient,
+    marks: Mutex<HashSet<Mark, RandomState>>,
+    wake: Notify,
+    /// Everything has to be registered again.
+    full: AtomicBool,
+    /// Something could not be sent: others may have become owners meanwhile.
+    doubtful: AtomicBool,
+    standing: watch::Sender<Standing>,
+    /// Entities that another broker has taken over; they are handed to it.
+    elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Registrar {
+    /// A registrar that begins with registering everything. Entities that discovery leaves to another broker go to
+    /// `elsewhere`.
+    #[must_use]
+    pub fn new(
+        me: Me,
+        state: Arc<State>,
+        discovery: DiscoveryClient,
+        elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Registrar {
+            me,
+            state,
+            discovery,
+            marks: Mutex::default(),
+            wake: Notify::new(),
+            full: AtomicBool::new(true),
+            doubtful: AtomicBool::new(false),
+            standing: watch::Sender::new(Standing::default()),
+            elsewhere,
+            metrics,
+        }
+    }
+
+    /// Marks the entities of changes that concern discovery.
+    pub fn note(&self, changes: &[Arc<Change>]) {
+        let concerning = changes.iter().filter(|change| !change.silent && view_changed(change.before.as_deref(), change.after.as_deref()));
+        let mut concerning = concerning.peekable();
+        if concerning.peek().is_none() {
+            return;
+        }
+        let mut marks = self.marks.lock();
+        marks.extend(concerning.map(|change| (change.key.tenant.clone(), change.key.id.clone())));
+        self.metrics.unregistered.set(i64::try_from(marks.len()).unwrap_or(i64::MAX));
+        drop(marks);
+        self.wake.notify_one();
+    }
+
+    /// Marks entities of which another broker may be the owner: discovery decides.
+    pub fn doubt(&self, entities: impl IntoIterator<Item = (Tenant, SmolStr)>) {
+        let mut marks = self.marks.lock();
+        let before = marks.len();
+        marks.extend(entities);
+        if marks.len() > before {
+            self.doubtful.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+    }
+
+    /// How discovery is, as of the last heartbeat or registration.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Whether discovery answered last time.
+    #[must_use]
+    pub fn reachable(&self) -> bool {
+        self.standing.borrow().reachable
+    }
+
+    /// Sends marks as they come, until `stop` is done; then takes this broker out of discovery's list.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        let mut failures: u32 = 0;
+        loop {
+            let pause = match failures {
+                0 => GATHER,
+                _ => Duration::from_millis(250).saturating_mul(1 << (failures - 1).min(5)),
+            };
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = async {
+                    if failures == 0 && self.marks.lock().is_empty() && !self.full.load(Ordering::Acquire) {
+                        self.wake.notified().await;
+                    }
+                    tokio::time::sleep(pause).await;
+                } => {}
+            }
+            let sent = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                sent = self.send() => sent,
+            };
+            match sent {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    self.doubtful.store(true, Ordering::Release);
+                    if failures == 1 {
+                        tracing::warn!(%error, "discovery does not take registrations; they are sent later");
+                    }
+                    if error.is_unreachable() {
+                        self.set_reachable(false);
+                    }
+                }
+            }
+        }
+        let bye = RegisterContextRequest {
+            broker_id: self.me.id.clone(),
+            generation: self.me.generation,
+            removed: vec![RemovedEntity { id: self.me.id.clone(), tenant: SmolStr::default() }],
+            ..RegisterContextRequest::default()
+        };
+        if self.reachable() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.discovery.register(&bye)).await;
+        }
+        Ok(())
+    }
+
+    fn set_reachable(&self, reachable: bool) {
+        self.standing.send_if_modified(|standing| std::mem::replace(&mut standing.reachable, reachable) != reachable);
+    }
+
+    async fn send(&self) -> Result<(), ClientError> {
+        if self.full.load(Ordering::Acquire) {
+            self.send_everything().await?;
+        }
+        loop {
+            let batch: Vec<Mark> = {
+                let mut marks = self.marks.lock();
+                let batch: Vec<Mark> = marks.iter().take(BATCH).cloned().collect();
+                batch.iter().for_each(|mark| {
+                    marks.remove(mark);
+                });
+                batch
+            };
+            if batch.is_empty() {
+                self.metrics.unregistered.set(0);
+                return Ok(());
+            }
+            let mut request = self.request();
+            for (tenant, id) in &batch {
+                match self.registration(tenant, id) {
+                    Some(registration) => request.registrations.push(registration),
+                    None => request.removed.push(RemovedEntity { id: id.clone(), tenant: tenant.0.clone() }),
+                }
+            }
+            // A part of no snapshot: discovery then leaves to others what others have taken over.
+            request.snapshot = self.doubtful.load(Ordering::Acquire).then_some(Snapshot::Part);
+            if let Err(error) = self.post(&request).await {
+                self.marks.lock().extend(batch);
+                return Err(error);
+            }
+            if self.marks.lock().is_empty() {
+                self.doubtful.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    fn request(&self) -> RegisterContextRequest {
+        RegisterContextRequest {
+            broker_id: self.me.id.clone(),
+            generation: self.me.generation,
+            ..RegisterContextRequest::default()
+        }
+    }
+
+    async fn post(&self, request: &RegisterContextRequest) -> Result<(), ClientError> {
+        let response = self.discovery.register(request).await?;
+        self.set_reachable(true);
+        if response.registrations_wanted && request.snapshot.is_none_or(|snapshot| snapshot == Snapshot::End) {
+            self.full.store(true, Ordering::Release);
+        }
+        if !response.owned_elsewhere.is_empty() {
+            // If nobody takes it now, the next registration tells it again.
+            let _ = self.elsewhere.try_send(response.owned_elsewhere);
+        }
+        Ok(())
+    }
+
+    /// The registration of an entity as it stands; `None` when no service path has one of this id.
+    fn registration(&self, tenant: &Tenant, id: &str) -> Option<ContextRegistration> {
+        let records = self.state.with_id(tenant, id);
+        let entity = &records.first()?.entity;
+        Some(view::registration(tenant, entity, &self.me.url))
+    }
+
+    /// Registers this broker and all its entities.
+    async fn send_everything(&self) -> Result<(), ClientError> {
+        self.full.store(false, Ordering::Release);
+        let result = self.send_all_parts().await;
+        if result.is_err() {
+            self.full.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    async fn send_all_parts(&self) -> Result<(), ClientError> {
+        let mut begin = self.request();
+        begin.snapshot = Some(Snapshot::Begin);
+        begin.registrations.push(view::broker(&self.me));
+        self.post(&begin).await?;
+        let mut count = 0;
+        for tenant in self.state.tenants() {
+            let mut from = Some(0);
+            while let Some(start) = from {
+                let page = self.state.with_space(&tenant, |space| space.page(&Reach::All, start, BATCH));
+                let Some((records, next)) = page else { break };
+                from = next;
+                if records.is_empty() {
+                    continue;
+                }
+                count += records.len();
+                let mut part = self.request();
+                part.snapshot = Some(Snapshot::Part);
+                part.registrations = records.iter().map(|record| view::registration(&tenant, &record.entity, &self.me.url)).collect();
+                self.post(&part).await?;
+            }
+        }
+        let mut end = self.request();
+        end.snapshot = Some(Snapshot::End);
+        // Discovery takes the sender's address from the first registration.
+        end.registrations.push(view::broker(&self.me));
+        self.post(&end).await?;
+        tracing::info!(entities = count, "everything is registered at discovery");
+        Ok(())
+    }
+}
