@@ -7,6 +7,7 @@ pub mod context;
 mod error;
 pub mod geometry;
 pub mod json;
+pub mod ld;
 pub mod model;
 mod object;
 pub mod query;
@@ -15,6 +16,7 @@ pub mod store;
 mod testing;
 pub mod time;
 pub mod v1;
+pub mod v2;
 mod writer;
 
 pub use error::{DecodeError, DecodeErrorKind};

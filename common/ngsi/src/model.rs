@@ -319,6 +319,16 @@ impl Entity {
         self.attributes.iter().filter(move |attribute| !attribute.domain && attribute.name == *name)
     }
 
+    /// Whether `attribute`, which must be one of this entity's, is the instance that v1 and v2 show of its name: the
+    /// default one, else the first.
+    #[must_use]
+    pub fn is_main_instance(&self, attribute: &Attribute) -> bool {
+        let mut same_name = self.attributes.iter().filter(|other| other.domain == attribute.domain && other.name == attribute.name);
+        attribute.dataset_id().is_none()
+            || same_name.clone().all(|other| other.dataset_id().is_some())
+                && same_name.next().is_some_and(|first| std::ptr::eq(first, attribute))
+    }
+
     /// The v1 domain metadata.
     pub fn domain_metadata(&self) -> impl Iterator<Item = &Attribute> {
         self.attributes.iter().filter(|attribute| attribute.domain)

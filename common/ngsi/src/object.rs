@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error, Visitor};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use smol_str::{SmolStr, format_smolstr};
@@ -38,11 +38,6 @@ fn explain<'de, T: Deserialize<'de>>(text: &'de str, error: &serde_json::Error) 
         }
         Ok(_) => DecodeError { kind: DecodeErrorKind::Data, field: String::new(), message: error.to_string() },
     }
-}
-
-/// Decodes a value out of the text of a [`crate::Json`], or `None` if it has another shape.
-pub(crate) fn shape<T: DeserializeOwned>(json: &str) -> Option<T> {
-    serde_json::from_str(json).ok()
 }
 
 /// A member name, borrowed from the input unless it has escapes.

@@ -25,7 +25,10 @@ pub(crate) fn json() -> impl Strategy<Value = Json> {
 
 /// A name: short, or an IRI that no context maps.
 pub(crate) fn name() -> impl Strategy<Value = Name> {
-    prop_oneof!["[a-z]{1,12}", "[a-zA-Z_]{1,8}", "http://example\\.org/[a-z]{1,6}"].prop_map(|text| Name::new(&text))
+    let text = prop_oneof!["[a-z]{1,12}", "[a-zA-Z_]{1,8}", "http://example\\.org/[a-z]{1,6}"];
+    // `id`, `type` and core terms as `value` are no attribute names in NGSI-LD.
+    text.prop_filter("a core term", |text| !matches!(text.as_str(), "id" | "type") && crate::context::core::iri_of(text).is_none())
+        .prop_map(|text| Name::new(&text))
 }
 
 /// A point in time of this century, with microseconds.

@@ -284,29 +284,46 @@ impl Operand {
 
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write(f, &|test, f| test.fmt(f))
+        self.0.write(f, &|test, f| test.write(f, &|name| name.as_str().to_owned()))
     }
 }
 
-impl fmt::Display for Test {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Query {
+    /// The text of the query in NGSI-LD, with the names that `show` gives.
+    #[must_use]
+    pub fn text(&self, show: &dyn Fn(&Name) -> String) -> String {
+        struct Shown<'a>(&'a Query, &'a dyn Fn(&Name) -> String);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.0.write(f, &|test, f| test.write(f, self.1))
+            }
+        }
+        Shown(self, show).to_string()
+    }
+}
+
+/// Writes names joined by dots; one that is not made of plain characters goes into brackets.
+fn write_steps(f: &mut fmt::Formatter<'_>, steps: impl Iterator<Item = impl AsRef<str>>) -> fmt::Result {
+    for (index, step) in steps.enumerate() {
+        if index > 0 {
+            f.write_str(".")?;
+        }
+        let step = step.as_ref();
+        let plain = !step.starts_with("http") && step.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '*'));
+        if plain { f.write_str(step)? } else { write!(f, "<{step}>")? }
+    }
+    Ok(())
+}
+
+impl Test {
+    fn write(&self, f: &mut fmt::Formatter<'_>, show: &dyn Fn(&Name) -> String) -> fmt::Result {
         if matches!(self.check, Check::Absent) {
             f.write_str("!")?;
         }
-        for (index, name) in self.names.iter().enumerate() {
-            if index > 0 {
-                f.write_str(".")?;
-            }
-            write!(f, "<{}>", name.as_str())?;
-        }
+        write_steps(f, self.names.iter().map(show))?;
         if !self.path.is_empty() {
             f.write_str("[")?;
-            for (index, member) in self.path.iter().enumerate() {
-                if index > 0 {
-                    f.write_str(".")?;
-                }
-                write!(f, "<{member}>")?;
-            }
+            write_steps(f, self.path.iter())?;
             f.write_str("]")?;
         }
         match &self.check {

@@ -64,7 +64,7 @@ fn step<'i>(ends: &'static [char], colon_ends: bool) -> impl FnMut(&mut &'i str)
     move |input: &mut &'i str| {
         let bracketed = delimited('<', take_till(1.., ['>']), '>');
         let plain = take_while(1.., move |c: char| {
-            !ends.contains(&c) && !"=!<>~;|(),\"'[]".contains(c) && !c.is_whitespace() && !(colon_ends && c == ':')
+            !(ends.contains(&c) || "=!<>~;|(),\"'[]".contains(c) || c.is_whitespace() || colon_ends && c == ':')
         });
         alt((bracketed, plain)).map(SmolStr::new).parse_next(input)
     }

@@ -158,10 +158,10 @@ pub fn write_element(w: &mut JsonWriter<'_>, entity: &Entity, attributes: &[Name
     w.begin_object();
     write_entity_id(w, &entity.id, entity.types.first().map_or("", Name::as_str));
     let (mut any_attribute, mut any_domain) = (false, false);
-    for (index, attribute) in entity.attributes.iter().enumerate() {
+    for attribute in &entity.attributes {
         if is_domain(attribute) {
             any_domain = true;
-        } else if (attributes.is_empty() || attributes.contains(&attribute.name)) && is_shown(entity, index) {
+        } else if (attributes.is_empty() || attributes.contains(&attribute.name)) && entity.is_main_instance(attribute) {
             if !any_attribute {
                 any_attribute = true;
                 w.key("attributes");
@@ -186,14 +186,6 @@ pub fn write_element(w: &mut JsonWriter<'_>, entity: &Entity, attributes: &[Name
 
 fn is_domain(attribute: &Attribute) -> bool {
     (attribute.domain || attribute.kind == Kind::GeoProperty) && attribute.dataset_id().is_none()
-}
-
-/// Of the instances of one attribute, v1 shows the default one, else the first.
-fn is_shown(entity: &Entity, index: usize) -> bool {
-    let attribute = &entity.attributes[index];
-    attribute.dataset_id().is_none()
-        || entity.instances(&attribute.name).next().is_some_and(|first| std::ptr::eq(first, attribute))
-            && entity.instances(&attribute.name).all(|other| other.dataset_id().is_some())
 }
 
 fn write_attribute(w: &mut JsonWriter<'_>, attribute: &Attribute) {

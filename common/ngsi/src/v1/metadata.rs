@@ -40,24 +40,28 @@ impl Item {
 
     /// The GeoJSON of the place, if the type says that it is one and the value is a valid one.
     fn place(&self) -> Option<Json> {
-        let value_type = self.value_type.as_str();
         if let Some(coordinates) = &self.coordinates {
-            return geo_json(&format!(r#"{{"type":"{}","coordinates":{coordinates}}}"#, geometry::type_name(value_type)?));
+            return geo_json(&format!(r#"{{"type":"{}","coordinates":{coordinates}}}"#, geometry::type_name(&self.value_type)?));
         }
-        let value = self.value.as_ref()?.as_text();
-        if value_type.eq_ignore_ascii_case("point") {
-            serde_json::from_str::<Place>(value).ok()?.point("").or_else(|| geo_json(value))
-        } else if value_type.eq_ignore_ascii_case("circle") {
-            let circle: Place = serde_json::from_str(value).ok()?;
-            let radius = number(circle.radius.as_ref()?).filter(|radius| *radius >= 0.0)?;
-            circle.point(&format!(r#","radius":{}"#, text_of(circle.radius.as_ref()?, radius)))
-        } else if value_type.eq_ignore_ascii_case("polygon") {
-            serde_json::from_str::<Place>(value).ok()?.polygon().or_else(|| geo_json(value))
-        } else if value_type.eq_ignore_ascii_case("geo:json") || geometry::type_name(value_type).is_some() {
-            geo_json(value)
-        } else {
-            None
-        }
+        place(&self.value_type, self.value.as_ref()?)
+    }
+}
+
+/// The GeoJSON of a place in v1's form, if `value_type` is that of a place and the value is a valid one.
+pub(crate) fn place(value_type: &str, value: &Json) -> Option<Json> {
+    let value = value.as_text();
+    if value_type.eq_ignore_ascii_case("point") {
+        serde_json::from_str::<Place>(value).ok()?.point("").or_else(|| geo_json(value))
+    } else if value_type.eq_ignore_ascii_case("circle") {
+        let circle: Place = serde_json::from_str(value).ok()?;
+        let radius = number(circle.radius.as_ref()?).filter(|radius| *radius >= 0.0)?;
+        circle.point(&format!(r#","radius":{}"#, text_of(circle.radius.as_ref()?, radius)))
+    } else if value_type.eq_ignore_ascii_case("polygon") {
+        serde_json::from_str::<Place>(value).ok()?.polygon().or_else(|| geo_json(value))
+    } else if value_type.eq_ignore_ascii_case("geo:json") || geometry::type_name(value_type).is_some() {
+        geo_json(value)
+    } else {
+        None
     }
 }
 
@@ -126,7 +130,7 @@ struct GeoJson<'a> {
 }
 
 /// Writes the `type` and `value` members of a GeoProperty in v1's own form where v1 has one, else as `geo:json`.
-pub(super) fn write_place(w: &mut JsonWriter<'_>, attribute: &Attribute) {
+pub(crate) fn write_place(w: &mut JsonWriter<'_>, attribute: &Attribute) {
     let written = serde_json::from_str::<GeoJson<'_>>(attribute.value.as_text()).ok().and_then(|place| match place.kind {
         "Point" => write_point(w, attribute, &place),
         "Polygon" => write_polygon(w, attribute, &place),

@@ -15,7 +15,7 @@ pub mod availability;
 mod element;
 mod encode;
 mod entity_id;
-mod metadata;
+pub(crate) mod metadata;
 mod notify;
 mod query;
 mod scope;
