@@ -1,3 +1,10 @@
-//! `fogflow`
+//! `fogflow`: a whole node in one process, and the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    fogflow::main()
+}

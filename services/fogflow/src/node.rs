@@ -1,0 +1,110 @@
+//! `fogflow up`: the five services in one process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use fogflow_bus::inprocess::InProcessBus;
+use fogflow_bus::rabbitmq::AmqpSettings;
+use fogflow_bus::{BusSettings, Engine, SharedBus};
+use fogflow_chassis::{CommonArgs, Process, UsageError, load_config};
+use fogflow_config::{BusEngine, Config};
+
+use crate::demo;
+use crate::output::print;
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  fogflow up                                      a node on this machine, state in ./data, with the demo
+  fogflow up --no-demo --data /var/lib/fogflow    an empty node
+  fogflow up --set my_hostip=192.0.2.7            a node that others can reach
+  fogflow up -f edge.json                         with coreservice_ip: broker and worker of an edge")]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Neither data nor function of the demo
+    #[arg(long)]
+    no_demo: bool,
+    /// How many days of the demo's measurements are replayed in a second
+    #[arg(long, value_name = "N", default_value_t = 5.0)]
+    demo_speed: f64,
+}
+
+/// Runs a node until a signal.
+pub(crate) fn up(args: UpArgs) -> ExitCode {
+    let loaded = load_config(&args.common).and_then(|loaded| {
+        let speed =
+            demo::Speed::new(args.demo_speed).ok_or_else(|| UsageError("--demo-speed: from 0.001 to 1000 days a second".to_owned()))?;
+        Ok((loaded, (!args.no_demo).then_some(speed)))
+    });
+    match loaded {
+        Ok((loaded, demo)) => fogflow_chassis::run("fogflow", loaded, async move |config, process| start(config, process, demo).await),
+        Err(error) => {
+            eprintln!("fogflow: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn start(config: Arc<Config>, process: Process, demo: Option<demo::Speed>) -> anyhow::Result<()> {
+    let edge = is_edge(&config);
+    let buses = Buses::new(&config, edge);
+    let mut addresses = vec![("site", format!("{}, state in {}", config.site_id, config.data_dir.display()))];
+    if !edge {
+        fogflow_discovery::start(Arc::clone(&config), &process.child("discovery")).await?;
+        addresses.push(("discovery", config.discovery_url()));
+    }
+    fogflow_broker::start(Arc::clone(&config), &process.child("broker")).await?;
+    addresses.push(("broker", format!("{}  (also /v2 and /ngsi-ld/v1)", config.broker_url())));
+    if !edge {
+        fogflow_designer::start(Arc::clone(&config), &process.child("designer"), buses.open("designer").await?).await?;
+        fogflow_master::start(Arc::clone(&config), &process.child("master"), buses.open(&config.master_id()).await?).await?;
+        addresses.push(("master", config.master_url()));
+    }
+    fogflow_worker::start(Arc::clone(&config), &process.child("worker"), buses.open(&config.worker_id(&config.instance)).await?).await?;
+    addresses.push(("worker", config.worker_url()));
+    addresses.push(("page", format!("{}/index.html", config.designer_url())));
+    if let Some(speed) = demo.filter(|_| !edge) {
+        let child = process.child("demo");
+        addresses.push(("demo", demo::start(&config, &child, speed)?));
+    }
+    let mut text = format!("FogFlow {}\n", fogflow_chassis::VERSION);
+    for (name, address) in addresses {
+        text.push_str(&format!("  {name:<10} {address}\n"));
+    }
+    // A closed output is no reason not to run.
+    let _ = print(&text);
+    Ok(())
+}
+
+/// A node whose core services are elsewhere has a broker and a worker.
+fn is_edge(config: &Config) -> bool {
+    !config.coreservice_ip.is_empty() && config.coreservice_ip != config.my_hostip
+}
+
+/// One bus for all services in the process, or a connection to RabbitMQ for each.
+enum Buses {
+    Shared(SharedBus),
+    Amqp(String),
+}
+
+impl Buses {
+    fn new(config: &Config, edge: bool) -> Self {
+        match config.bus.engine {
+            Some(BusEngine::Rabbitmq) => Buses::Amqp(config.amqp_url()),
+            None if edge => Buses::Amqp(config.amqp_url()),
+            None | Some(BusEngine::Inprocess) => Buses::Shared(Arc::new(InProcessBus::new())),
+        }
+    }
+
+    async fn open(&self, component: &str) -> anyhow::Result<SharedBus> {
+        match self {
+            Buses::Shared(bus) => Ok(Arc::clone(bus)),
+            Buses::Amqp(url) => {
+                let amqp = AmqpSettings { url: url.clone(), exchange: "fogflow".to_owned(), component: component.to_owned() };
+                Ok(fogflow_bus::open(&BusSettings { engine: Engine::RabbitMq, amqp }).await?)
+            }
+        }
+    }
+}
