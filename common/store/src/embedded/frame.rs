@@ -12,7 +12,8 @@ use crate::model::{Document, Sequence, StoreError};
 
 const MAGIC: u32 = 0x4646_4C31;
 pub(super) const HEADER: usize = 16;
-const BODY_START: usize = 12;
+/// Bytes after the header that say which sequences a frame has.
+pub(super) const SEQUENCES: usize = 12;
 const CHANGE_START: usize = 15;
 
 /// Appends one frame with these changes, whose sequences follow each other.
@@ -58,12 +59,12 @@ impl<'a> Frame<'a> {
         let length = body_length(header)?;
         let body = bytes.get(HEADER..HEADER + length)?;
         let checksum = u64::from_le_bytes(header[8..16].try_into().ok()?);
-        if length < BODY_START || xxh3_64(body) != checksum {
+        if length < SEQUENCES || xxh3_64(body) != checksum {
             return None;
         }
         let first = u64::from_le_bytes(body[..8].try_into().ok()?);
         let count = u32::from_le_bytes(body[8..12].try_into().ok()?);
-        Some(Frame { first, count, length: HEADER + length, changes: &body[BODY_START..] })
+        Some(Frame { first, count, length: HEADER + length, changes: &body[SEQUENCES..] })
     }
 
     /// The last sequence in the frame.
@@ -101,6 +102,14 @@ pub(super) fn body_length(header: &[u8]) -> Option<usize> {
     let magic = u32::from_le_bytes(header.get(..4)?.try_into().ok()?);
     let length = u32::from_le_bytes(header.get(4..8)?.try_into().ok()?);
     (magic == MAGIC).then_some(length as usize)
+}
+
+/// First and last sequence and length on disk of the frame that begins so, unchecked.
+pub(super) fn extent(start: &[u8; HEADER + SEQUENCES]) -> Option<(Sequence, Sequence, usize)> {
+    let length = HEADER + body_length(start)?;
+    let first = u64::from_le_bytes(start[HEADER..HEADER + 8].try_into().ok()?);
+    let count = u32::from_le_bytes(start[HEADER + 8..].try_into().ok()?);
+    (count > 0).then(|| (first, first + u64::from(count) - 1, length))
 }
 
 fn damaged() -> StoreError {

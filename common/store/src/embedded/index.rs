@@ -18,6 +18,8 @@ use super::key;
 use crate::model::{Document, Key, Page, Sequence, StoreError, Version};
 
 const APPLIED: &str = "applied";
+/// Bytes of fjall's journals after which it flushes; what is in them is replayed at the start.
+const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 const VALUE_START: usize = 17;
 
 /// A document or tombstone without its key.
@@ -280,7 +282,8 @@ impl Overlay {
 impl Tables {
     fn open(dir: &std::path::Path) -> Result<Self, StoreError> {
         // Durability is the log's business: fjall's journal is flushed to the system once per transfer.
-        let database = Database::builder(dir).manual_journal_persist(true).open().map_err(super::fjall_error)?;
+        let builder = Database::builder(dir).manual_journal_persist(true).max_journaling_size(JOURNAL_BYTES);
+        let database = builder.open().map_err(super::fjall_error)?;
         let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
         let documents = database.keyspace("documents", options).map_err(super::fjall_error)?;
         let meta = database.keyspace("meta", options).map_err(super::fjall_error)?;

@@ -27,8 +27,9 @@ struct Segment {
     last: Sequence,
     /// Bytes of whole, acknowledged frames.
     length: u64,
-    /// Some (first sequence, offset) of frames, in order, to find a place without reading all.
-    positions: Vec<(Sequence, u64)>,
+    /// Some (first sequence, offset) of frames, in order, to find a place without reading all. `None` until the first
+    /// reader of a segment of an earlier run needs them.
+    positions: Option<Vec<(Sequence, u64)>>,
     file: Arc<File>,
     path: PathBuf,
 }
@@ -39,12 +40,20 @@ impl Segment {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(Segment { first, last: first - 1, length: 0, positions: Vec::new(), file: Arc::new(file), path })
+        Ok(Segment { first, last: first - 1, length: 0, positions: Some(Vec::new()), file: Arc::new(file), path })
+    }
+
+    /// A finished segment of an earlier run.
+    fn old(path: PathBuf, first: Sequence, last: Sequence) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len();
+        Ok(Segment { first, last, length, positions: None, file: Arc::new(file), path })
     }
 
     fn note(&mut self, first: Sequence, last: Sequence, bytes: u64) {
-        if self.positions.last().is_none_or(|(_, offset)| self.length - offset >= POSITION_STEP) {
-            self.positions.push((first, self.length));
+        let positions = self.positions.get_or_insert_default();
+        if positions.last().is_none_or(|(_, offset)| self.length - offset >= POSITION_STEP) {
+            positions.push((first, self.length));
         }
         self.last = last;
         self.length += bytes;
@@ -75,10 +84,13 @@ impl Log {
         fs::create_dir_all(dir).map_err(super::io_error)?;
         let mut segments = VecDeque::new();
         let paths = segment_paths(dir).map_err(super::io_error)?;
-        let count = paths.len();
-        for (position, (first, path)) in paths.into_iter().enumerate() {
-            let last_one = position + 1 == count;
-            let segment = load(first, path, applied, last_one, &mut segments, &mut replay)?;
+        let ends: Vec<Option<Sequence>> = paths.iter().skip(1).map(|(next, _)| Some(next - 1)).chain([None]).collect();
+        for ((first, path), end) in paths.into_iter().zip(ends) {
+            let segment = match end {
+                // The index has all of it; only the feed may want it.
+                Some(end) if end <= applied && first <= end => Segment::old(path, first, end).map_err(super::io_error)?,
+                _ => load(first, path, applied, end.is_none(), &mut segments, &mut replay)?,
+            };
             segments.push_back(segment);
         }
         let head = segments.back().map_or(0, |segment| segment.last);
@@ -172,28 +184,52 @@ impl LogReader {
         }
     }
 
+    /// Finds the positions of a segment of an earlier run.
+    fn index(&self, first: Sequence) -> Result<(), StoreError> {
+        let same = |segment: &&Segment| segment.first == first;
+        let Some(mut segment) = self.segments.read().iter().find(same).cloned() else { return Ok(()) };
+        let (end, last) = (segment.length, segment.last);
+        segment.positions = Some(Vec::new());
+        segment.length = 0;
+        let mut header = [0; frame::HEADER + frame::SEQUENCES];
+        while segment.length < end {
+            segment.file.read_exact_at(&mut header, segment.length).map_err(super::io_error)?;
+            let (first, last, length) = frame::extent(&header).ok_or_else(|| StoreError::Damaged("a frame of the log".to_owned()))?;
+            segment.note(first, last, length as u64);
+        }
+        if segment.last != last || segment.length != end {
+            return Err(StoreError::Damaged(format!("the log lacks changes before {}", last + 1)));
+        }
+        if let Some(known) = self.segments.write().iter_mut().find(|segment| segment.first == first) {
+            known.positions = segment.positions;
+        }
+        Ok(())
+    }
+
     /// Changes after `from`. Readers keep an open segment readable even when it is deleted meanwhile.
     pub(super) fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         let mut changes = Vec::new();
         let mut from = from;
         while changes.len() < limit {
-            let found = {
+            let segment = {
                 let segments = self.segments.read();
                 let head = segments.back().map_or(0, |segment| segment.last);
                 if from >= head {
                     break;
                 }
                 match segments.iter().rev().find(|segment| segment.first <= from + 1) {
-                    Some(segment) => {
-                        let place = segment.positions.partition_point(|(first, _)| *first <= from + 1);
-                        let offset = place.checked_sub(1).map_or(0, |place| segment.positions[place].1);
-                        Some((Arc::clone(&segment.file), offset, segment.length))
-                    }
+                    Some(segment) => Place::of(segment, from + 1),
                     None if changes.is_empty() => return Ok(Feed::Truncated { resume: head }),
                     None => break,
                 }
             };
-            let Some((file, offset, end)) = found else { break };
+            let Place { file, offset, end } = match segment {
+                Ok(place) => place,
+                Err(first) => {
+                    self.index(first)?;
+                    continue;
+                }
+            };
             let before = from;
             from = read_changes(&file, offset, end, from, limit, &mut changes)?;
             if from == before {
@@ -201,6 +237,23 @@ impl LogReader {
             }
         }
         Ok(Feed::Changes(changes))
+    }
+}
+
+/// Where to read in a segment.
+struct Place {
+    file: Arc<File>,
+    offset: u64,
+    end: u64,
+}
+
+impl Place {
+    /// Where a sequence is in a segment; the segment's first sequence when its positions are not known yet.
+    fn of(segment: &Segment, sequence: Sequence) -> Result<Self, Sequence> {
+        let positions = segment.positions.as_ref().ok_or(segment.first)?;
+        let place = positions.partition_point(|(first, _)| *first <= sequence);
+        let offset = place.checked_sub(1).map_or(0, |place| positions[place].1);
+        Ok(Place { file: Arc::clone(&segment.file), offset, end: segment.length })
     }
 }
 
@@ -276,7 +329,7 @@ fn load(
         tracing::warn!(before = first, "the log has a gap; the feed begins after it");
         segments.clear();
     }
-    let mut segment = Segment { first, last: first - 1, length: 0, positions: Vec::new(), file: Arc::new(file), path };
+    let mut segment = Segment { first, last: first - 1, length: 0, positions: Some(Vec::new()), file: Arc::new(file), path };
     while let Some(frame) = Frame::parse(&bytes[segment.length as usize..]) {
         if frame.first != segment.last + 1 || frame.count == 0 {
             break;
