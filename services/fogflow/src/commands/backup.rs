@@ -26,7 +26,7 @@ pub(crate) async fn backup(common: &CommonArgs, to: &Path) -> anyhow::Result<()>
     let config = load_config(common)?.config;
     let to = to.to_owned();
     let (files, bytes) = tokio::task::spawn_blocking(move || write(&config, &to)).await??;
-    Ok(print(&format!("{files} files, {bytes} bytes\n"))?)
+    Ok(print(&format!("{files} files, an archive of {bytes} bytes\n"))?)
 }
 
 /// Reads an archive into the data directory, which has to be empty or absent. It appears under its name only when it is complete.
@@ -79,13 +79,14 @@ fn archive(data: &Path, services: &[String], to: &Path) -> anyhow::Result<(usize
     builder.append_data(&mut header, LABEL, label.as_bytes())?;
     let mut paths = vec![PathBuf::from("admin-token")];
     for service in services {
-        collect(data, Path::new(service), &mut paths)?;
+        collect(data, Path::new(service), Path::new(service), &mut paths)?;
     }
-    let (mut count, mut bytes) = (0, 0);
+    let mut count = 0;
     for path in paths {
         let full = data.join(&path);
-        if full.is_file() {
-            bytes += full.metadata()?.len();
+        if full.is_dir() {
+            builder.append_dir(&path, &full).with_context(|| full.display().to_string())?;
+        } else if full.is_file() {
             builder.append_path_with_name(&full, &path).with_context(|| full.display().to_string())?;
             count += 1;
         }
@@ -94,7 +95,7 @@ fn archive(data: &Path, services: &[String], to: &Path) -> anyhow::Result<(usize
     let mut file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     file.flush()?;
     file.sync_all()?;
-    Ok((count, bytes))
+    Ok((count, file.metadata()?.len()))
 }
 
 /// The directories of services other than workers.
@@ -121,14 +122,16 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn collect(data: &Path, relative: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn collect(data: &Path, service: &Path, relative: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(data.join(relative)).with_context(|| relative.display().to_string())? {
         let entry = entry?;
         let path = relative.join(entry.file_name());
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            collect(data, &path, paths)?;
-        } else if kind.is_file() && entry.file_name() != LOCK {
+            // Empty directories count as well: a store may insist on them.
+            paths.push(path.clone());
+            collect(data, service, &path, paths)?;
+        } else if kind.is_file() && path != service.join(LOCK) {
             paths.push(path);
         }
     }
@@ -172,12 +175,16 @@ fn extract(from: &Path, to: &Path) -> anyhow::Result<usize> {
         let mut entry = entry.with_context(|| shown.to_string())?;
         let path = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
-        // Preallocated files of a store are kept sparse.
-        let is_plain = (kind.is_file() || kind.is_gnu_sparse()) && path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_plain {
+        // Preallocated files of a store are sparse in the archive.
+        let is_plain = kind.is_dir() || kind.is_file() || kind.is_gnu_sparse();
+        if !is_plain || !path.components().all(|part| matches!(part, Component::Normal(_))) {
             bail!("{shown}: the entry {} is neither a file nor within the data directory", path.display());
         }
         let target = to.join(&path);
+        if kind.is_dir() {
+            fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
+            continue;
+        }
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         }
