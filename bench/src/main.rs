@@ -59,6 +59,30 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         count: usize,
     },
+    /// Let entities appear at a whole node, one by one, and time their tasks
+    Appear {
+        /// The designer
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        designer: String,
+        /// The broker
+        #[arg(long, default_value = "http://127.0.0.1:8070")]
+        broker: String,
+        /// Tasks that run already
+        #[arg(long, default_value_t = 0)]
+        present: usize,
+        /// Entities to time
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+    },
+    /// Time the master's planner by itself
+    Plan {
+        /// Task instances
+        #[arg(long, default_value_t = 10_000)]
+        tasks: usize,
+        /// Workers
+        #[arg(long, default_value_t = 1_000)]
+        workers: usize,
+    },
     /// Create entities
     Fill {
         #[command(flatten)]
@@ -123,6 +147,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         }
         Command::Deliver { common, sink_host } => report::print(&scenario::deliver(&common.setting()?, &sink_host).await?),
         Command::SubscribeIdle { common, count } => report::print(&scenario::subscribe_idle(&common.setting()?, count).await?),
+        Command::Appear { designer, broker, present, count } => {
+            report::print(&scenario::appear(&Target::parse(&designer)?, &Target::parse(&broker)?, present, count).await?)
+        }
+        Command::Plan { tasks, workers } => report::print(&scenario::plan_many(tasks, workers)),
         Command::Fill { common, count } => report::print(&scenario::fill(&common.setting()?, count).await?),
     }
 }

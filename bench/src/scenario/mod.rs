@@ -1,8 +1,10 @@
 //! What is measured.
 
+mod appear;
 mod deliver;
 mod fill;
 mod idle;
+mod plan;
 mod rounds;
 
 use std::time::Duration;
@@ -11,9 +13,11 @@ use crate::api::Api;
 use crate::http::{Connection, Target};
 use crate::template::Template;
 
+pub use appear::appear;
 pub use deliver::deliver;
 pub use fill::fill;
 pub use idle::subscribe_idle;
+pub use plan::plan_many;
 pub use rounds::{get, reference, update};
 
 /// What scenarios have in common.
