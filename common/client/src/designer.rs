@@ -134,6 +134,20 @@ impl DesignerClient {
         }
     }
 
+    /// A topology with the operators of its tasks, as upstream's master asks for it; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn topology(&self, name: &str) -> Result<Option<Value>, ClientError> {
+        let path = format!("/topology/{}", encoded(name));
+        match self.endpoint.call(Method::GET, &path, HeaderMap::new(), None).await {
+            // Upstream answers an unknown name with `{}`.
+            Ok(body) => self.endpoint.parse(&path, &body).map(|value: Value| value.get("name").is_some().then_some(value)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Creates or replaces one.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Discovery, NGSI-9.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fogflow_ngsi::v1::availability::{
     DiscoverContextAvailabilityRequest, DiscoverContextAvailabilityResponse, EntityRegistration, Heartbeat, HeartbeatResponse,
@@ -98,6 +98,28 @@ impl DiscoveryClient {
         let body = serde_json::json!({ "subscriptionId": subscription });
         self.endpoint.send_json(Method::POST, "/unsubscribeContextAvailability", &body).await?;
         Ok(())
+    }
+
+    /// Whether a watch is there. Not to be asked of an upstream discovery, whose process it ends.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn has_subscription(&self, subscription: &str) -> Result<bool, ClientError> {
+        let path = format!("/subscription/{}", encoded(subscription));
+        match self.endpoint.call(Method::GET, &path, HeaderMap::new(), None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The ids of all watches.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn subscription_ids(&self) -> Result<BTreeSet<String>, ClientError> {
+        let all: BTreeMap<String, serde::de::IgnoredAny> = self.endpoint.get("/subscription").await?;
+        Ok(all.into_keys().collect())
     }
 
     /// Who has an entity; `None` when nobody does.

@@ -53,11 +53,13 @@ pub enum MessageType {
     WorkerTasks,
     /// `DESIRED_TASKS`: ours, a master's full answer.
     DesiredTasks,
+    /// `AVAILABILITY`: ours, a notification of discovery that a master passes on to the one that leads.
+    AvailabilityNotice,
 }
 
 impl MessageType {
     /// Every type.
-    pub const ALL: [MessageType; 15] = [
+    pub const ALL: [MessageType; 16] = [
         MessageType::MasterJoin,
         MessageType::MasterLeave,
         MessageType::ServiceIntent,
@@ -73,6 +75,7 @@ impl MessageType {
         MessageType::TaskInfo,
         MessageType::WorkerTasks,
         MessageType::DesiredTasks,
+        MessageType::AvailabilityNotice,
     ];
 
     /// The word on the wire.
@@ -94,6 +97,7 @@ impl MessageType {
             MessageType::TaskInfo => "TASK_INFO",
             MessageType::WorkerTasks => "WORKER_TASKS",
             MessageType::DesiredTasks => "DESIRED_TASKS",
+            MessageType::AvailabilityNotice => "AVAILABILITY",
         }
     }
 

@@ -1,3 +1,180 @@
-//! FogFlow master: pure planner and reconciler.
+//! FogFlow master: keeps the running task instances equal to what intents and available entities ask for.
+//!
+//! ```text
+//! designer --registry--+                                             +--> workers (bus)
+//! discovery --entities-+--> state (planner, copies, workers) --------+--> designer (reports)
+//! workers --reports----+        one lock, no I/O     reconciler      +--> broker (entities), store
+//! ```
+//!
+//! * [`planner`]: which task instances shall run where; pure.
+//! * [`state`]: all that is known, and the difference between plan and workers; no I/O.
+//! * [`reconciler`]: tells the workers the difference. Everything else carries facts in or out.
 
+pub mod discovery;
+pub mod entities;
+pub mod http;
+pub mod lease;
+pub mod master;
+pub mod messages;
+pub mod metrics;
+pub mod persist;
 pub mod planner;
+pub mod reconciler;
+pub mod registry;
+pub mod report;
+pub mod state;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fogflow_bus::SharedBus;
+use fogflow_chassis::{Process, Security, UsageError, http_client, serve};
+use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
+use fogflow_config::{Config, StoreEngine};
+use fogflow_orchestration::{Location, MasterProfile};
+use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::master::{Identity, Master};
+use crate::metrics::Metrics;
+use crate::planner::Policy;
+use crate::state::State;
+
+/// A running master.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its status interface.
+    pub rest: SocketAddr,
+    /// Its NGSI agent.
+    pub agent: SocketAddr,
+    /// Its insides, for tests and for the node's own display.
+    pub master: MasterHandle,
+}
+
+/// A handle to a running master.
+#[derive(Clone)]
+pub struct MasterHandle(Arc<Master>);
+
+impl MasterHandle {
+    /// Whether it leads and gives commands.
+    #[must_use]
+    pub fn plans(&self) -> bool {
+        self.0.read(State::is_open)
+    }
+}
+
+impl std::fmt::Debug for MasterHandle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MasterHandle").field("id", &self.0.identity.profile.id).finish_non_exhaustive()
+    }
+}
+
+/// Opens the store, binds both ports and starts the master's tasks. Designer, discovery, broker and bus need not be up.
+///
+/// # Errors
+/// When the store cannot be opened or a port cannot be bound; [`UsageError`] where the user can mend it.
+pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
+    let store = open_store(&config).await?;
+    start_with(config, process, bus, store).await
+}
+
+/// [`start`] with a store that is open already.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, store: SharedStore) -> anyhow::Result<Running> {
+    let registry_read = process.readiness.part("registry");
+    let bus_connected = process.readiness.part("bus");
+    let mut state = State::new(Policy::default(), dead_after(&config));
+    persist::load(&store, &mut state).await?;
+
+    let security = Security::from_config(&config)?;
+    let identity = identity(&config);
+    let former_holder = persist::exchange_holder(&store, &identity.holder).await?;
+    // Only an embedded store has one process at a time.
+    let former_holder = former_holder.filter(|_| config.store_of("master").engine == StoreEngine::Embedded);
+
+    let http = http_client(&config)?;
+    let master = Arc::new(Master {
+        identity,
+        agent_port: OnceLock::new(),
+        state: Mutex::new(state),
+        bus,
+        designer: DesignerClient::new(Endpoint::new(http.clone(), &config.designer_url())),
+        broker: BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url())),
+        peers: Peers::new(http, &config.discovery_url()),
+        metrics: Metrics::register(&process.metrics)?,
+        shutdown: process.shutdown.clone(),
+        wake: Notify::new(),
+        registry_nudge: Notify::new(),
+        discovery_nudge: Notify::new(),
+        lookup_nudge: Notify::new(),
+        report_nudge: Notify::new(),
+        publish_nudge: Notify::new(),
+        store_nudge: Notify::new(),
+        lease_nudge: Notify::new(),
+    });
+    let rest_router = http::status_routes().build(Arc::clone(&master), process, &security);
+    let rest = serve(process, "master", SocketAddr::new(config.listen_ip(), config.master.rest_api_port), rest_router).await?;
+    let agent_router = http::agent_routes().build(Arc::clone(&master), process, &security);
+    let agent = serve(process, "master agent", SocketAddr::new(config.listen_ip(), config.master.ngsi_agent_port), agent_router).await?;
+    master.set_agent_port(agent.port());
+
+    let tasks = &process.tasks;
+    tasks.spawn_critical("master reconciler", reconciler::run(Arc::clone(&master)));
+    tasks.spawn_critical("master lease", lease::run(Arc::clone(&master), former_holder));
+    tasks.spawn_critical("master registry", registry::run(Arc::clone(&master), registry_read));
+    tasks.spawn_critical("master subscriptions", discovery::run(Arc::clone(&master)));
+    tasks.spawn_critical("master lookups", discovery::look_up(Arc::clone(&master)));
+    tasks.spawn_critical("master report", report::run(Arc::clone(&master)));
+    tasks.spawn_critical("master entities", entities::run(Arc::clone(&master)));
+    tasks.spawn_critical("master storage", persist::run(Arc::clone(&master), store));
+    tasks.spawn_critical("master greeting", messages::greet(Arc::clone(&master), bus_connected));
+    {
+        let master = Arc::clone(&master);
+        tasks.spawn_restarting("master messages", move || messages::consume(Arc::clone(&master)));
+    }
+    Ok(Running { rest, agent, master: MasterHandle(master) })
+}
+
+fn identity(config: &Config) -> Identity {
+    let id = config.master_id();
+    let instance = config.instance.as_str();
+    let queue = if instance.is_empty() || instance == "0" { id.clone() } else { format!("{id}.{instance}") };
+    let place = &config.physical_location;
+    Identity {
+        holder: format!("{queue}/{}", uuid::Uuid::new_v4()),
+        profile: MasterProfile { id, location: Location { latitude: place.latitude, longitude: place.longitude }, agent: config.master_agent_url() },
+        queue,
+    }
+}
+
+/// Only a configured heartbeat overrides what workers say of their own.
+fn dead_after(config: &Config) -> Option<Duration> {
+    let interval = config.worker.heartbeat_interval?;
+    Some(Duration::from_secs(u64::from(interval) * u64::from(config.worker.detection_duration)))
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<SharedStore> {
+    let chosen = config.store_of("master");
+    let settings = StoreSettings {
+        engine: match chosen.engine {
+            StoreEngine::Embedded => Engine::Embedded,
+            StoreEngine::Postgres => Engine::Postgres,
+            StoreEngine::Dgraph => Engine::Dgraph,
+        },
+        url: chosen.url.clone(),
+        service: "master".to_owned(),
+        dir: config.service_dir("master"),
+        // Workers tell what they run; waiting for the disk would only delay orders.
+        durability: Durability::Relaxed,
+    };
+    match fogflow_store::open(&settings).await {
+        Ok(store) => Ok(store),
+        Err(error @ StoreError::InUse(_)) => Err(UsageError(error.to_string()).into()),
+        Err(error) => Err(error).context("the master's store cannot be opened"),
+    }
+}

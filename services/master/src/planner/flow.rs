@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fogflow_orchestration::{EntityDetail, InputSelector, Operator, ServiceIntent, Task, Topology, ids};
+use fogflow_orchestration::{EntityDetail, GeoScope, InputSelector, Operator, ServiceIntent, Task, Topology, ids};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -66,27 +66,24 @@ pub struct Selector {
     pub attributes: Vec<String>,
     /// Where.
     pub scope: Scope,
-    /// The scope as discovery is asked for it; `None` when it restricts nothing.
-    pub restriction: Option<fogflow_orchestration::GeoScope>,
 }
 
 impl Selector {
     /// Makes a selector. Its id depends on its content only (`Availability.` and 16 hexadecimal digits), so that every master
     /// asks discovery for the same subscription, also after a restart.
     #[must_use]
-    pub fn new(tenant: &str, stream: &InputSelector, scope: &Scope, restriction: &fogflow_orchestration::GeoScope) -> Self {
+    pub fn new(tenant: &str, stream: &InputSelector, scope: &Scope, restriction: &GeoScope) -> Self {
         let mut attributes: Vec<String> =
             stream.selected_attributes.iter().filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("all")).cloned().collect();
         attributes.sort_unstable();
         attributes.dedup();
         let restricted = stream.scoped && *scope != Scope::Everywhere;
-        let restriction = restricted.then(|| restriction.clone());
         let mut hash = Sha256::new();
         for part in [tenant, &stream.selected_type].into_iter().chain(attributes.iter().map(String::as_str)) {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        if let Some(restriction) = &restriction {
+        if restricted {
             hash.update(restriction.scope_type.to_ascii_lowercase());
             hash.update(ids::canonical(&restriction.scope_value));
         }
@@ -97,7 +94,6 @@ impl Selector {
             entity_type: stream.selected_type.clone(),
             attributes,
             scope: if restricted { scope.clone() } else { Scope::Everywhere },
-            restriction,
         }
     }
 
@@ -218,7 +214,7 @@ pub enum IntentProblem {
 
 #[cfg(test)]
 mod tests {
-    use fogflow_orchestration::{GeoScope, OutputSelector};
+    use fogflow_orchestration::OutputSelector;
     use serde_json::json;
 
     use super::*;

@@ -103,6 +103,8 @@ pub struct Planner {
     avoided: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Changes of entities that the flows have not seen.
     regroup: BTreeMap<FlowKey, Vec<StreamChange>>,
+    /// Selectors whose entities are not all known yet: their flows lose no tasks.
+    incomplete: HashSet<Arc<str>>,
     unplaced: BTreeSet<Arc<str>>,
     /// Placed tasks for which another worker may be better now.
     review: BTreeSet<Arc<str>>,
@@ -110,6 +112,8 @@ pub struct Planner {
     room: bool,
     /// What changed since the last settling.
     changed: BTreeSet<Arc<str>>,
+    /// Intents whose state may have changed since it was last asked for.
+    touched_intents: BTreeSet<Arc<str>>,
 }
 
 impl Planner {
@@ -136,6 +140,7 @@ impl Planner {
             });
             self.intents.insert(intent.id.clone(), keys);
         }
+        self.touched_intents.extend(self.intents.keys().map(|intent| Arc::from(intent.as_str())));
         self.operators = operators;
         let gone: Vec<FlowKey> = self.flows.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
         for key in gone {
@@ -157,6 +162,22 @@ impl Planner {
         }
     }
 
+    /// Gives selectors that are new the entities that others of the same type know already, so that a changed geoscope keeps
+    /// the tasks that it still covers. They stay incomplete until discovery has spoken.
+    fn seed(&mut self, selector: &Arc<Selector>) {
+        if self.entities.contains_key(&selector.id) {
+            return;
+        }
+        let alike = self.selectors.values().filter(|other| other.tenant == selector.tenant && other.entity_type == selector.entity_type);
+        let mut seeds = BTreeMap::new();
+        for (id, detail) in alike.filter_map(|other| self.entities.get(&other.id)).flatten() {
+            if selector.takes(detail) {
+                seeds.insert(id.clone(), detail.clone());
+            }
+        }
+        self.entities.insert(selector.id.clone(), seeds);
+    }
+
     fn drop_flow(&mut self, key: &FlowKey) {
         self.regroup.remove(key);
         if let Some(state) = self.flows.remove(key) {
@@ -173,6 +194,9 @@ impl Planner {
         let tasks = self.flows.remove(&key).map(|old| old.tasks).unwrap_or_default();
         let mut grouping = Grouping::new(flow.clone(), self.policy.instances_per_flow);
         let mut changes = Vec::new();
+        for spec in &flow.streams {
+            self.seed(&spec.selector);
+        }
         for (stream, spec) in flow.streams.iter().enumerate() {
             for (id, detail) in self.entities.get(&spec.selector.id).into_iter().flatten() {
                 if spec.selector.takes(detail) {
@@ -196,6 +220,28 @@ impl Planner {
             }
         }
         self.entities.retain(|selector, _| self.selectors.contains_key(selector));
+        self.incomplete.retain(|selector| self.selectors.contains_key(selector));
+    }
+
+    /// Says whether all entities of a selector are known. While they are not, its flows gain tasks but lose none, and when they
+    /// are, what is missing then is gone. Selectors are complete unless said otherwise.
+    pub fn set_complete(&mut self, selector: &str, complete: bool) {
+        let Some((selector, _)) = self.selectors.get_key_value(selector) else { return };
+        let selector = selector.clone();
+        if !complete {
+            self.incomplete.insert(selector);
+        } else if self.incomplete.remove(&selector) {
+            let readers: BTreeSet<FlowKey> = self.readers.get(&selector).into_iter().flatten().map(|(key, _)| key.clone()).collect();
+            for key in readers {
+                let changes = self.regroup.remove(&key).unwrap_or_default();
+                self.regroup_flow(&key, changes);
+                self.take_all_instances(&key);
+            }
+        }
+    }
+
+    fn is_complete(&self, flow: &Flow) -> bool {
+        self.incomplete.is_empty() || !flow.streams.iter().any(|stream| self.incomplete.contains(&stream.selector.id))
     }
 
     /// The selectors that the flows read.
@@ -367,10 +413,31 @@ impl Planner {
                 break;
             }
         }
-        std::mem::take(&mut self.changed)
+        let changed = std::mem::take(&mut self.changed);
+        self.touched_intents.extend(changed.iter().filter_map(|id| self.tasks.get(id)).map(|task| task.flow.key.intent.clone()));
+        changed
+    }
+
+    /// Intents whose state may have changed since this was asked for last.
+    pub fn take_touched_intents(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.touched_intents)
+    }
+
+    /// The first settling of a new leader: tasks go where they were, and nothing moves to a better place yet.
+    pub fn settle_first(&mut self) {
+        for (key, changes) in std::mem::take(&mut self.regroup) {
+            self.regroup_flow(&key, changes);
+        }
+        self.room = true;
+        self.place_waiting();
+        self.review.clear();
+        self.forget_unknown();
     }
 
     fn regroup_flow(&mut self, key: &FlowKey, changes: Vec<StreamChange>) {
+        let Some(flow) = self.flows.get(key).map(|state| state.flow.clone()) else { return };
+        let complete = self.is_complete(&flow);
+        self.touched_intents.insert(key.intent.clone());
         let Some(state) = self.flows.get_mut(key) else { return };
         match state.grouping.apply(changes) {
             Regrouped::All => self.take_all_instances(key),
@@ -378,13 +445,14 @@ impl Planner {
                 for (id, instance) in instances {
                     match instance {
                         Some(instance) => self.put_instance(key, instance),
-                        None => {
+                        None if complete => {
                             if let Some(state) = self.flows.get_mut(key)
                                 && state.tasks.remove(&id)
                             {
                                 self.remove_task(&id);
                             }
                         }
+                        None => {}
                     }
                 }
             }
@@ -392,10 +460,10 @@ impl Planner {
     }
 
     fn take_all_instances(&mut self, key: &FlowKey) {
-        let Some(state) = self.flows.get_mut(key) else { return };
+        let Some(state) = self.flows.get(key) else { return };
         let instances = state.grouping.instances();
         let wanted: BTreeSet<&Arc<str>> = instances.iter().map(|instance| &instance.id).collect();
-        let gone: Vec<Arc<str>> = state.tasks.iter().filter(|id| !wanted.contains(id)).cloned().collect();
+        let gone: Vec<Arc<str>> = state.tasks.iter().filter(|id| !wanted.contains(id) && self.is_complete(&state.flow)).cloned().collect();
         for id in gone {
             if let Some(state) = self.flows.get_mut(key) {
                 state.tasks.remove(&id);
@@ -446,6 +514,7 @@ impl Planner {
             self.fleet.remove(index, task.flow.exclusive, task.flow.level);
             self.room = true;
         }
+        self.touched_intents.insert(task.flow.key.intent.clone());
         self.unplaced.remove(id);
         self.review.remove(id);
         self.remembered.remove(id);

@@ -1,0 +1,484 @@
+//! The copies of task instances: which worker was told to run which task, and what it reports.
+//!
+//! Commands are differences between the plan and what a worker was told ([`Copies::commands_for`]); a command counts as told
+//! only when the bus has taken it ([`Copies::told`]). What a worker reports can take a telling back, and the difference is
+//! there again: a lost message, a restarted worker and the normal case are one path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fogflow_orchestration::{DesiredTasks, FlowInfo, InputStream, ScheduledTaskInstance, TaskState, TaskUpdate, WorkerTasks};
+
+use super::workers::Workers;
+
+/// A report may have been on its way while a command was sent; contradictions younger than this prove nothing.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
+/// Our workers get an unanswered removal again after this time, upstream's after the longer one (FAULT 8: they lose a
+/// removal that comes while they start the task).
+const REPEAT_OURS: Duration = Duration::from_secs(3);
+const REPEAT_UPSTREAM: Duration = Duration::from_secs(10);
+/// An upstream worker that never answered an `ADD_TASK` gets it again after this time.
+const REPEAT_ADD_UPSTREAM: Duration = Duration::from_secs(20);
+/// How often `failed` outweighs `running` before a worker is given up for a task.
+const FAILURES: u32 = 3;
+/// From this number of commands to one of our workers on, its whole set may be sent instead.
+const WHOLE_SET_FROM: usize = 32;
+
+/// A command to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `ADD_TASK`
+    Add(Box<ScheduledTaskInstance>),
+    /// `REMOVE_TASK`
+    Remove(Box<ScheduledTaskInstance>),
+    /// `ADD_INPUT`
+    AddInput(FlowInfo),
+    /// `REMOVE_INPUT`
+    RemoveInput(FlowInfo),
+    /// `DESIRED_TASKS`
+    Whole(Box<DesiredTasks>),
+}
+
+/// What the plan says of a task.
+#[derive(Clone, Debug)]
+pub enum Intended {
+    /// It shall run on a worker.
+    On(Box<ScheduledTaskInstance>),
+    /// It is asked for, but no worker can have it.
+    Nowhere,
+    /// Nobody asks for it.
+    Gone,
+}
+
+/// One task on one worker.
+#[derive(Clone, Debug, Default)]
+pub struct Copy {
+    told: Option<Told>,
+    /// What the worker says; `None` until it says something.
+    pub observed: Option<TaskUpdate>,
+    removal: Option<Instant>,
+    failures: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    task: Arc<ScheduledTaskInstance>,
+    at: Instant,
+}
+
+impl Copy {
+    /// The message that the worker was told last.
+    #[must_use]
+    pub fn told_task(&self) -> Option<&Arc<ScheduledTaskInstance>> {
+        self.told.as_ref().map(|told| &told.task)
+    }
+
+    fn state(&self) -> Option<TaskState> {
+        self.observed.as_ref().map(|update| update.status)
+    }
+
+    /// Whether it does its work, or would if an exclusive task let it.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state(), Some(TaskState::Running | TaskState::Paused))
+    }
+}
+
+/// What a report showed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Tasks whose copies changed: to be compared with the plan, and shown.
+    pub touched: BTreeSet<Arc<str>>,
+    /// Whether the worker needs its whole set.
+    pub differs: bool,
+    /// Tasks that failed for good on this worker.
+    pub given_up: Vec<Arc<str>>,
+}
+
+/// All copies by task and worker.
+#[derive(Debug, Default)]
+pub struct Copies {
+    by_task: BTreeMap<Arc<str>, BTreeMap<String, Copy>>,
+    by_worker: BTreeMap<String, BTreeSet<Arc<str>>>,
+    generation: u64,
+}
+
+impl Copies {
+    /// The copies of a task.
+    pub fn of_task(&self, task: &str) -> impl Iterator<Item = (&String, &Copy)> {
+        self.by_task.get(task).into_iter().flatten()
+    }
+
+    /// The tasks that a worker has or was told to have.
+    pub fn of_worker(&self, worker: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.by_worker.get(worker).into_iter().flatten()
+    }
+
+    /// One copy.
+    #[must_use]
+    pub fn get(&self, task: &str, worker: &str) -> Option<&Copy> {
+        self.by_task.get(task)?.get(worker)
+    }
+
+    /// Ids of all tasks with copies.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_task.keys()
+    }
+
+    /// Where a task is, as far as is known: running before reported before told; on alive workers only if there are any.
+    #[must_use]
+    pub fn whereabouts(&self, task: &str, workers: &Workers) -> Option<&str> {
+        let rank = |worker: &str, copy: &Copy| (workers.is_alive(worker), copy.is_up(), copy.observed.is_some(), copy.told.as_ref().map(|told| told.at));
+        let copies = self.by_task.get(task)?.iter().filter(|(_, copy)| copy.removal.is_none());
+        copies.max_by_key(|(worker, copy)| rank(worker, copy)).map(|(worker, _)| worker.as_str())
+    }
+
+    fn entry(&mut self, task: &Arc<str>, worker: &str) -> &mut Copy {
+        self.by_worker.entry(worker.to_owned()).or_default().insert(task.clone());
+        self.by_task.entry(task.clone()).or_default().entry(worker.to_owned()).or_default()
+    }
+
+    fn drop_copy(&mut self, task: &str, worker: &str) {
+        if let Some(copies) = self.by_task.get_mut(task) {
+            copies.remove(worker);
+            if copies.is_empty() {
+                self.by_task.remove(task);
+            }
+        }
+        if let Some(tasks) = self.by_worker.get_mut(worker) {
+            tasks.remove(task);
+            if tasks.is_empty() {
+                self.by_worker.remove(worker);
+            }
+        }
+    }
+
+    /// What an earlier start of this master told a worker.
+    pub fn restore(&mut self, task: ScheduledTaskInstance, now: Instant) {
+        self.generation = self.generation.max(task.generation.unwrap_or(0));
+        let id: Arc<str> = task.id.as_str().into();
+        let worker = task.worker_id.clone();
+        self.entry(&id, &worker).told = Some(Told { task: Arc::new(task), at: now });
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// `TASK_UPDATE`. Returns whether anything changed, and whether the worker is given up for the task.
+    pub fn update(&mut self, task: &Arc<str>, worker: &str, update: TaskUpdate) -> (bool, bool) {
+        if update.status == TaskState::Removed {
+            let Some(copy) = self.by_task.get(task).and_then(|copies| copies.get(worker)) else { return (false, false) };
+            // It was told anew since: this is the end of what it had before.
+            let told = copy.told.as_ref().filter(|_| copy.removal.is_none()).and_then(|told| told.task.generation);
+            if update.generation.zip(told).is_some_and(|(ended, told)| ended < told) {
+                return (false, false);
+            }
+            self.drop_copy(task, worker);
+            return (true, false);
+        }
+        let copy = self.entry(task, worker);
+        let changed = copy.observed.as_ref() != Some(&update);
+        let before = copy.failures;
+        match update.status {
+            TaskState::Failed => copy.failures += 1,
+            TaskState::Running => copy.failures = copy.failures.saturating_sub(1),
+            _ => {}
+        }
+        let given_up = before < FAILURES && copy.failures >= FAILURES;
+        copy.observed = Some(update);
+        (changed, given_up)
+    }
+
+    /// `WORKER_TASKS`: every task that a worker has.
+    pub fn report(&mut self, report: WorkerTasks, epoch: u64, now: Instant) -> Observed {
+        let mut observed = Observed { differs: report.epoch < epoch, ..Observed::default() };
+        let worker = report.worker_id;
+        let reported: BTreeSet<Arc<str>> = report.tasks.iter().map(|update| update.task_id.as_str().into()).collect();
+        for update in report.tasks {
+            let id: Arc<str> = update.task_id.as_str().into();
+            let generation = update.generation;
+            let (changed, given_up) = self.update(&id, &worker, update);
+            if changed {
+                observed.touched.insert(id.clone());
+            }
+            if given_up {
+                observed.given_up.push(id.clone());
+            }
+            let Some(copy) = self.get(&id, &worker) else { continue };
+            match &copy.told {
+                None => {
+                    observed.touched.insert(id);
+                    observed.differs = true;
+                }
+                Some(told) if copy.removal.is_none() && generation != told.task.generation && is_old(told.at, now) => observed.differs = true,
+                Some(_) => {
+                    if copy.removal.is_some() {
+                        observed.touched.insert(id);
+                    }
+                }
+            }
+        }
+        let missing: Vec<Arc<str>> = self.of_worker(&worker).filter(|id| !reported.contains(*id)).cloned().collect();
+        for id in missing {
+            let settled = self.get(&id, &worker).is_some_and(|copy| {
+                copy.told.as_ref().is_none_or(|told| is_old(told.at, now)) && copy.removal.is_none_or(|at| is_old(at, now))
+            });
+            if settled {
+                self.drop_copy(&id, &worker);
+                observed.touched.insert(id);
+            }
+        }
+        observed
+    }
+
+    /// Whatever a worker was told, it has forgotten (an upstream worker that starts has nothing).
+    pub fn forget_worker(&mut self, worker: &str) -> Vec<Arc<str>> {
+        let tasks: Vec<Arc<str>> = self.of_worker(worker).cloned().collect();
+        for task in &tasks {
+            self.drop_copy(task, worker);
+        }
+        tasks
+    }
+
+    /// What has to be said about a task now.
+    pub fn commands_for(&mut self, id: &Arc<str>, intended: &Intended, workers: &Workers, epoch: u64, now: Instant) -> Vec<(String, Command)> {
+        let mut commands = Vec::new();
+        let target = match intended {
+            Intended::On(task) => {
+                commands.extend(self.commands_to_target(id, task, workers, epoch, now).into_iter().map(|command| (task.worker_id.clone(), command)));
+                Some(task.worker_id.as_str())
+            }
+            Intended::Nowhere | Intended::Gone => None,
+        };
+        // Make before break: another copy stays until the wanted one is up.
+        let wanted_is_up = target.is_none_or(|worker| self.get(id, worker).is_some_and(Copy::is_up));
+        if wanted_is_up {
+            let others: Vec<String> = self.of_task(id).filter(|(worker, _)| Some(worker.as_str()) != target).map(|(worker, _)| worker.clone()).collect();
+            for worker in others.into_iter().filter(|worker| workers.is_alive(worker)) {
+                let repeat = if is_upstream(workers, &worker) { REPEAT_UPSTREAM } else { REPEAT_OURS };
+                let Some(copy) = self.get(id, &worker) else { continue };
+                if copy.removal.is_some_and(|at| now.saturating_duration_since(at) < repeat) {
+                    continue;
+                }
+                let removal = ScheduledTaskInstance {
+                    generation: Some(self.next_generation()),
+                    epoch: Some(epoch),
+                    worker_id: worker.clone(),
+                    keep_outputs: target.is_some(),
+                    ..self.names_of(id, &worker, intended)
+                };
+                commands.push((worker, Command::Remove(Box::new(removal))));
+            }
+        }
+        commands
+    }
+
+    /// Who the task is, for `REMOVE_TASK`.
+    fn names_of(&self, id: &Arc<str>, worker: &str, intended: &Intended) -> ScheduledTaskInstance {
+        let told = self.get(id, worker).and_then(Copy::told_task).map(|task| &**task);
+        let named = match intended {
+            Intended::On(task) => Some(&**task),
+            Intended::Nowhere | Intended::Gone => told,
+        };
+        let observed = self.get(id, worker).and_then(|copy| copy.observed.as_ref());
+        match (named, observed) {
+            (Some(task), _) => ScheduledTaskInstance {
+                id: task.id.clone(),
+                topology_name: task.topology_name.clone(),
+                task_name: task.task_name.clone(),
+                service_intent_id: task.service_intent_id.clone(),
+                operator_name: task.operator_name.clone(),
+                is_exclusive: task.is_exclusive,
+                priority_level: task.priority_level,
+                tenant: task.tenant.clone(),
+                ..ScheduledTaskInstance::default()
+            },
+            (None, Some(update)) => ScheduledTaskInstance {
+                id: id.to_string(),
+                topology_name: update.topology_name.clone(),
+                task_name: update.task_name.clone(),
+                service_intent_id: update.service_intent_id.clone(),
+                ..ScheduledTaskInstance::default()
+            },
+            (None, None) => ScheduledTaskInstance { id: id.to_string(), ..ScheduledTaskInstance::default() },
+        }
+    }
+
+    fn commands_to_target(&mut self, id: &Arc<str>, task: &ScheduledTaskInstance, workers: &Workers, epoch: u64, now: Instant) -> Vec<Command> {
+        let worker = task.worker_id.as_str();
+        let upstream = is_upstream(workers, worker);
+        let copy = self.get(id, worker).cloned().unwrap_or_default();
+        let add = |copies: &mut Self| vec![Command::Add(Box::new(copies.stamped(task, epoch)))];
+        if copy.removal.is_some() {
+            return add(self);
+        }
+        let Some(told) = &copy.told else {
+            if upstream && copy.observed.is_some() {
+                // It runs there since before this master: another ADD_TASK would start a second container (FAULT 6).
+                let adopted = self.stamped(task, epoch);
+                self.told_add(id, adopted, now);
+                return Vec::new();
+            }
+            return add(self);
+        };
+        if !same_but_inputs(&told.task, task) {
+            let mut commands = add(self);
+            if upstream {
+                // It would start a second container beside the first.
+                let removal = ScheduledTaskInstance { id: id.to_string(), worker_id: worker.to_owned(), ..ScheduledTaskInstance::default() };
+                commands.insert(0, Command::Remove(Box::new(removal)));
+            }
+            return commands;
+        }
+        if upstream && copy.observed.is_none() && now.saturating_duration_since(told.at) > REPEAT_ADD_UPSTREAM {
+            return add(self);
+        }
+        let told_inputs = told.task.inputs.clone();
+        self.input_commands(id, worker, &told_inputs, &task.inputs, epoch)
+    }
+
+    fn stamped(&mut self, task: &ScheduledTaskInstance, epoch: u64) -> ScheduledTaskInstance {
+        ScheduledTaskInstance { generation: Some(self.next_generation()), epoch: Some(epoch), ..task.clone() }
+    }
+
+    fn input_commands(&mut self, id: &Arc<str>, worker: &str, told: &[InputStream], wanted: &[InputStream], epoch: u64) -> Vec<Command> {
+        if told == wanted {
+            return Vec::new();
+        }
+        let flow = |copies: &mut Self, input_stream: InputStream| FlowInfo {
+            input_stream,
+            task_instance_id: id.to_string(),
+            worker_id: worker.to_owned(),
+            generation: Some(copies.next_generation()),
+            epoch: Some(epoch),
+        };
+        let wanted_set: BTreeSet<&InputStream> = wanted.iter().collect();
+        let told_set: BTreeSet<&InputStream> = told.iter().collect();
+        let mut commands = Vec::new();
+        for gone in told_set.difference(&wanted_set) {
+            commands.push(Command::RemoveInput(flow(self, (*gone).clone())));
+        }
+        for new in wanted_set.difference(&told_set) {
+            commands.push(Command::AddInput(flow(self, (*new).clone())));
+        }
+        commands
+    }
+
+    /// Whether so many commands to a worker are better replaced by its whole set.
+    #[must_use]
+    pub fn whole_set_is_shorter(&self, worker: &str, commands: usize) -> bool {
+        commands >= WHOLE_SET_FROM && commands * 2 >= self.of_worker(worker).count()
+    }
+
+    /// The whole set of one of our workers: what it shall run, and what it still has to run until it runs elsewhere. `None` when
+    /// it runs something that it must go on with but that cannot be described (an earlier master began to move it).
+    pub fn whole_set(&mut self, worker: &str, wanted: Vec<ScheduledTaskInstance>, epoch: u64, is_up_elsewhere: impl Fn(&str) -> Option<bool>) -> Option<DesiredTasks> {
+        let mut tasks: BTreeMap<String, ScheduledTaskInstance> = BTreeMap::new();
+        for task in wanted {
+            let told = self.get(&task.id, worker).filter(|copy| copy.removal.is_none()).and_then(Copy::told_task);
+            let generation = told.filter(|told| told.epoch == Some(epoch) && told.inputs == task.inputs && same_but_inputs(told, &task)).and_then(|told| told.generation);
+            let generation = generation.unwrap_or_else(|| self.next_generation());
+            tasks.insert(task.id.clone(), ScheduledTaskInstance { generation: Some(generation), epoch: Some(epoch), ..task });
+        }
+        let mut moved = Vec::new();
+        for id in self.of_worker(worker) {
+            if tasks.contains_key(&**id) {
+                continue;
+            }
+            match is_up_elsewhere(id) {
+                Some(true) => moved.push(id.to_string()),
+                Some(false) => {
+                    let told = self.get(id, worker).filter(|copy| copy.removal.is_none())?.told_task()?;
+                    tasks.insert(id.to_string(), (**told).clone());
+                }
+                None => {}
+            }
+        }
+        let generation = self.next_generation();
+        Some(DesiredTasks { worker_id: worker.to_owned(), epoch, generation, tasks: tasks.into_values().collect(), moved })
+    }
+
+    /// The bus has taken a command.
+    pub fn told(&mut self, worker: &str, command: &Command, now: Instant) -> Vec<Arc<str>> {
+        match command {
+            Command::Add(task) => {
+                let id: Arc<str> = task.id.as_str().into();
+                self.told_add(&id, (**task).clone(), now);
+                vec![id]
+            }
+            Command::Remove(task) => {
+                let id: Arc<str> = task.id.as_str().into();
+                if self.get(&id, worker).is_some() {
+                    self.entry(&id, worker).removal = Some(now);
+                }
+                vec![id]
+            }
+            Command::AddInput(flow) => self.told_inputs(flow, now, |inputs, input| {
+                inputs.retain(|known| known.id != input.id);
+                inputs.push(input);
+                inputs.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+            }),
+            Command::RemoveInput(flow) => self.told_inputs(flow, now, |inputs, input| inputs.retain(|known| known.id != input.id)),
+            Command::Whole(desired) => {
+                let kept: BTreeSet<&str> = desired.tasks.iter().map(|task| task.id.as_str()).collect();
+                let others: Vec<Arc<str>> = self.of_worker(worker).filter(|id| !kept.contains(&***id)).cloned().collect();
+                for id in &others {
+                    self.entry(id, worker).removal = Some(now);
+                }
+                let mut touched = others;
+                for task in &desired.tasks {
+                    let id: Arc<str> = task.id.as_str().into();
+                    self.told_add(&id, ScheduledTaskInstance { worker_id: worker.to_owned(), ..task.clone() }, now);
+                    touched.push(id);
+                }
+                touched
+            }
+        }
+    }
+
+    fn told_add(&mut self, id: &Arc<str>, task: ScheduledTaskInstance, now: Instant) {
+        let worker = task.worker_id.clone();
+        let copy = self.entry(id, &worker);
+        if copy.removal.take().is_some() {
+            copy.observed = None;
+        }
+        copy.told = Some(Told { task: Arc::new(task), at: now });
+    }
+
+    fn told_inputs(&mut self, flow: &FlowInfo, now: Instant, change: impl FnOnce(&mut Vec<InputStream>, InputStream)) -> Vec<Arc<str>> {
+        let id: Arc<str> = flow.task_instance_id.as_str().into();
+        if let Some(told) = &mut self.entry(&id, &flow.worker_id).told {
+            let mut task = (*told.task).clone();
+            change(&mut task.inputs, flow.input_stream.clone());
+            task.generation = flow.generation;
+            task.epoch = flow.epoch;
+            *told = Told { task: Arc::new(task), at: now };
+        }
+        vec![id]
+    }
+}
+
+fn is_old(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= IN_FLIGHT
+}
+
+fn is_upstream(workers: &Workers, worker: &str) -> bool {
+    workers.get(worker).is_some_and(super::workers::Worker::is_upstream)
+}
+
+/// Whether two messages ask for the same but for inputs and numbering.
+fn same_but_inputs(a: &ScheduledTaskInstance, b: &ScheduledTaskInstance) -> bool {
+    a.service_intent_id == b.service_intent_id
+        && a.operator_name == b.operator_name
+        && a.docker_image == b.docker_image
+        && a.executable == b.executable
+        && a.code == b.code
+        && a.parameters == b.parameters
+        && a.is_exclusive == b.is_exclusive
+        && a.priority_level == b.priority_level
+        && a.outputs == b.outputs
+        && a.tenant == b.tenant
+}
