@@ -120,6 +120,24 @@ fn polygon(rings: &[Vec<Vec<f64>>]) -> Result<Polygon<f64>, DecodeError> {
     Ok(Polygon::new(outer, lines))
 }
 
+/// The GeoJSON type and coordinates of a geometry; `None` for what has no coordinates of its own, as collections.
+#[must_use]
+pub fn to_parts(geometry: &Geometry<f64>) -> Option<(&'static str, serde_json::Value)> {
+    use serde_json::{Value, json};
+    let at = |c: &Coord<f64>| json!([c.x, c.y]);
+    let line = |line: &LineString<f64>| Value::Array(line.0.iter().map(at).collect());
+    let rings = |polygon: &Polygon<f64>| Value::Array(std::iter::once(polygon.exterior()).chain(polygon.interiors()).map(line).collect());
+    Some(match geometry {
+        Geometry::Point(point) => ("Point", at(&point.0)),
+        Geometry::MultiPoint(points) => ("MultiPoint", points.0.iter().map(|point| at(&point.0)).collect()),
+        Geometry::LineString(one) => ("LineString", line(one)),
+        Geometry::MultiLineString(lines) => ("MultiLineString", lines.0.iter().map(line).collect()),
+        Geometry::Polygon(polygon) => ("Polygon", rings(polygon)),
+        Geometry::MultiPolygon(polygons) => ("MultiPolygon", polygons.0.iter().map(rings).collect()),
+        _ => return None,
+    })
+}
+
 /// The great-circle distance of two positions in metres.
 #[must_use]
 pub fn distance_of_points(a: Point<f64>, b: Point<f64>) -> f64 {
@@ -173,6 +191,17 @@ mod tests {
     fn a_degree_of_latitude_is_111_kilometres() {
         let metres = distance_of_points(Point::new(8.0, 49.0), Point::new(8.0, 50.0));
         assert!((111_000.0..111_400.0).contains(&metres), "{metres}");
+    }
+
+    #[test]
+    fn coordinates_read_back() {
+        for text in [
+            r#"{"type":"Point","coordinates":[8.5,49.0]}"#,
+            r#"{"type":"Polygon","coordinates":[[[8.0,49.0],[9.0,49.0],[9.0,50.0],[8.0,49.0]]]}"#,
+        ] {
+            let (kind, coordinates) = to_parts(&parse(text).unwrap()).unwrap();
+            assert_eq!(serde_json::json!({"type": kind, "coordinates": coordinates}).to_string(), text);
+        }
     }
 
     #[test]

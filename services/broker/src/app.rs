@@ -13,6 +13,7 @@ use fogflow_store::{Engine as Kind, SharedStore, StoreError, StoreSettings};
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
+use crate::contexts::Contexts;
 use crate::engine::{Engine, Inner};
 use crate::face;
 use crate::federation::{Federation, Parts};
@@ -88,7 +89,11 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let (published, changes) = mpsc::channel(PUBLISHED);
     let (elsewhere, handed) = mpsc::channel(64);
     let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics));
-    let notifier = Arc::new(Notifier::new(Arc::clone(&state), guard::client()?, Arc::clone(&metrics)));
+    let sender = guard::client()?;
+    let base = format!("{}/ngsi-ld/v1/jsonldContexts/", me.url.trim_end_matches("/ngsi10"));
+    let contexts = Contexts::load(Arc::clone(&store), sender.clone(), base).await.context("the @contexts cannot be read")?;
+    let contexts = Arc::new(contexts);
+    let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts)));
     let registrar =
         Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
     let federation = Arc::new(Federation::new(Parts {
@@ -111,6 +116,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         federation: Arc::clone(&federation),
         devices,
         metrics,
+        contexts,
     });
 
     let stop = || process.shutdown.clone().cancelled_owned();

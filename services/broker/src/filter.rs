@@ -3,15 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fogflow_ngsi::query::{TypeQuery, pattern};
 use fogflow_ngsi::{Entity, Name};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
-
-/// Largest pattern that is accepted, in characters.
-const MAX_PATTERN: usize = 1024;
-/// Largest compiled pattern, in bytes. Matching takes linear time whatever the pattern is.
-const MAX_COMPILED: usize = 256 * 1024;
 
 /// A condition on the whole entity, made from `q`, a geo query, a scope query and the like.
 pub type Condition = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
@@ -28,6 +24,10 @@ pub struct EntitySelector {
     /// The entity has one of these types; empty for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<Name>,
+    /// A type selection that is more than alternatives, as `Car;Electric` (ETSI GS CIM 009, clause 4.17), with expanded
+    /// names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_query: Option<SmolStr>,
     /// An unanchored regular expression on the type (NGSIv2 `typePattern`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_pattern: Option<SmolStr>,
@@ -40,22 +40,7 @@ pub struct Selector {
     pub spec: EntitySelector,
     id_pattern: Option<Regex>,
     type_pattern: Option<Regex>,
-}
-
-/// Compiles a pattern of a client.
-///
-/// # Errors
-/// A sentence for the client when it is no regular expression or too big a one.
-pub fn pattern(text: &str) -> Result<Regex, String> {
-    if text.len() > MAX_PATTERN {
-        return Err(format!("a pattern may have at most {MAX_PATTERN} characters"));
-    }
-    RegexBuilder::new(text)
-        .size_limit(MAX_COMPILED)
-        .dfa_size_limit(MAX_COMPILED)
-        .nest_limit(32)
-        .build()
-        .map_err(|error| format!("`{text}` is not a usable regular expression: {}", error.to_string().replace('\n', " ")))
+    type_query: Option<TypeQuery>,
 }
 
 impl Selector {
@@ -64,9 +49,11 @@ impl Selector {
     /// # Errors
     /// A sentence for the client when a pattern is wrong.
     pub fn new(spec: EntitySelector) -> Result<Self, String> {
-        let id_pattern = spec.id_pattern.as_deref().map(pattern).transpose()?;
-        let type_pattern = spec.type_pattern.as_deref().map(pattern).transpose()?;
-        Ok(Selector { spec, id_pattern, type_pattern })
+        let id_pattern = spec.id_pattern.as_deref().map(pattern).transpose().map_err(|error| error.to_string())?;
+        let type_pattern = spec.type_pattern.as_deref().map(pattern).transpose().map_err(|error| error.to_string())?;
+        let type_query = spec.type_query.as_deref().map(|text| TypeQuery::parse(text, &|name| Name::new(name))).transpose();
+        let type_query = type_query.map_err(|error| format!("type: {error}"))?;
+        Ok(Selector { spec, id_pattern, type_pattern, type_query })
     }
 
     /// Whether the entity is meant.
@@ -74,6 +61,7 @@ impl Selector {
     pub fn matches(&self, entity: &Entity) -> bool {
         self.spec.id.as_ref().is_none_or(|id| *id == entity.id)
             && (self.spec.types.is_empty() || self.spec.types.iter().any(|name| entity.types.contains(name)))
+            && self.type_query.as_ref().is_none_or(|query| query.matches(&entity.types))
             && self.id_pattern.as_ref().is_none_or(|pattern| pattern.is_match(&entity.id))
             && self.type_pattern.as_ref().is_none_or(|pattern| entity.types.iter().any(|name| pattern.is_match(name.as_str())))
     }
@@ -143,7 +131,7 @@ impl Filter {
     /// A filter that every entity passes.
     #[must_use]
     pub fn everything() -> Self {
-        let any = Selector { spec: EntitySelector::default(), id_pattern: None, type_pattern: None };
+        let any = Selector { spec: EntitySelector::default(), id_pattern: None, type_pattern: None, type_query: None };
         Filter { selectors: vec![any], ..Filter::default() }
     }
 

@@ -10,6 +10,7 @@
 mod app;
 pub mod change;
 pub mod command;
+pub mod contexts;
 pub mod engine;
 pub mod face;
 pub mod federation;

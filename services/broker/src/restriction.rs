@@ -3,28 +3,61 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use fogflow_ngsi::query::{Dialect, GeoQuery, Query, ScopeQuery};
 use fogflow_ngsi::v1::{Restriction, Scope};
-use fogflow_ngsi::{Attribute, Entity, Kind, geometry};
+use fogflow_ngsi::{Attribute, Entity, Json, Kind, Name, geometry};
 use geo::{Geometry, Intersects, LineString, Point, Polygon, Rect};
 
 use crate::filter::Condition;
-use crate::subscription::Face;
 
 /// The property that tells where an entity is, unless a query names another.
 const LOCATION: &str = "location";
 
-/// Compiles conditions.
+/// Compiles conditions. `q` is in NGSI-LD's language with expanded names, whatever the face: the faces translate it.
 ///
 /// # Errors
 /// A sentence for the client when a query cannot be understood.
-pub fn conditions(
-    restriction: &Restriction,
-    _geoproperty: &str,
-    _q: &str,
-    _scope_q: &str,
-    _face: Face,
-) -> Result<Vec<Condition>, String> {
-    Ok(restriction.scopes.iter().filter_map(scope).collect())
+pub fn conditions(restriction: &Restriction, geoproperty: &str, q: &str, scope_q: &str) -> Result<Vec<Condition>, String> {
+    let mut conditions: Vec<Condition> = restriction.scopes.iter().filter_map(scope).collect();
+    if !restriction.geo_rel.is_empty() {
+        let property = Name::new(if geoproperty.is_empty() { LOCATION } else { geoproperty });
+        let query = GeoQuery::parse(&restriction.geo_rel, &restriction.geometry, restriction.coordinates.as_text(), property);
+        conditions.push(geo(query.map_err(|error| error.to_string())?));
+    }
+    if !q.is_empty() {
+        let query = Query::parse(q, Dialect::Ld, &|name| Name::new(name)).map_err(|error| error.to_string())?;
+        conditions.push(attributes(query));
+    }
+    if !scope_q.is_empty() {
+        let query = ScopeQuery::parse(scope_q).map_err(|error| error.to_string())?;
+        conditions.push(Arc::new(move |entity: &Entity| query.matches(&entity.scopes)));
+    }
+    Ok(conditions)
+}
+
+/// The condition of a `q`.
+#[must_use]
+pub fn attributes(query: Query) -> Condition {
+    Arc::new(move |entity: &Entity| query.matches(entity))
+}
+
+/// The condition of a geo query.
+#[must_use]
+pub fn geo(query: GeoQuery) -> Condition {
+    Arc::new(move |entity: &Entity| query.matches(entity))
+}
+
+/// A geo query in the form in which subscriptions keep it and discovery is told of it.
+#[must_use]
+pub fn of_geo(query: &GeoQuery) -> Restriction {
+    let (kind, coordinates) = geometry::to_parts(&query.geometry).unwrap_or_default();
+    Restriction {
+        geo_rel: query.georel.to_text(),
+        geometry: kind.into(),
+        coordinates: Json::from(&coordinates),
+        restriction_type: "ld".into(),
+        ..Restriction::default()
+    }
 }
 
 fn scope(scope: &Scope) -> Option<Condition> {

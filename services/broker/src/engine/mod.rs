@@ -22,6 +22,7 @@ use fogflow_store::SharedStore;
 
 use crate::change::Origin;
 use crate::command::{Answer, Command, Refusal};
+use crate::contexts::Contexts;
 use crate::federation::{Federation, Owner};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -57,6 +58,8 @@ pub struct Inner {
     pub devices: Arc<Devices>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The `@context`s of NGSI-LD.
+    pub contexts: Arc<Contexts>,
 }
 
 impl Engine {
@@ -88,6 +91,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self) -> &Arc<State> {
         &self.inner.state
+    }
+
+    /// The `@context`s of NGSI-LD.
+    #[must_use]
+    pub fn contexts(&self) -> &Arc<Contexts> {
+        &self.inner.contexts
     }
 
     /// The devices that take commands.

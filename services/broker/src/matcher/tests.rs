@@ -24,7 +24,7 @@ fn selector() -> impl Strategy<Value = EntitySelector> {
         id,
         id_pattern,
         types: types.into_iter().map(Name::new).collect(),
-        type_pattern: None,
+        ..EntitySelector::default()
     })
 }
 

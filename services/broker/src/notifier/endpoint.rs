@@ -130,7 +130,7 @@ impl Endpoint {
         if taken.is_empty() {
             return true;
         }
-        let Some((outgoing, taken, rest)) = request::build(&watch.subscription, taken) else {
+        let Some((outgoing, taken, rest)) = request::build(&watch.subscription, &context.contexts, taken) else {
             outbox.queue.lock().sent();
             return true;
         };

@@ -6,6 +6,7 @@
 
 pub mod cursor;
 mod endpoint;
+mod form;
 pub mod guard;
 mod outbox;
 mod queue;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::change::Change;
+use crate::contexts::Contexts;
 use crate::filter::Filter;
 use crate::matcher::{Matcher, SharedWatch, Watch};
 use crate::metrics::Metrics;
@@ -43,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) state: Arc<State>,
     pub(crate) client: reqwest::Client,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) contexts: Arc<Contexts>,
     permits: Semaphore,
 }
 
@@ -73,9 +76,9 @@ pub struct Notifier {
 impl Notifier {
     /// A notifier without subscriptions.
     #[must_use]
-    pub fn new(state: Arc<State>, client: reqwest::Client, metrics: Arc<Metrics>) -> Self {
+    pub fn new(state: Arc<State>, client: reqwest::Client, metrics: Arc<Metrics>, contexts: Arc<Contexts>) -> Self {
         Notifier {
-            context: Arc::new(Context { state, client, metrics, permits: Semaphore::new(PERMITS) }),
+            context: Arc::new(Context { state, client, metrics, contexts, permits: Semaphore::new(PERMITS) }),
             matcher: RwLock::default(),
             endpoints: Mutex::default(),
             activated: Mutex::default(),

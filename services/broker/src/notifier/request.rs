@@ -7,12 +7,14 @@ use fogflow_ngsi::{Entity, JsonWriter, v1};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
+use super::form;
 use crate::change::Change;
+use crate::contexts::Contexts;
 use crate::federation::peer;
 use crate::subscription::{Format, Subscription};
 
 /// A request ends when its elements exceed this many bytes: common body parsers refuse more than 100 kB by default.
-const BODY: usize = 64 * 1024;
+pub(super) const BODY: usize = 64 * 1024;
 
 /// Header that says which update caused a notification (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -34,9 +36,14 @@ pub struct Outgoing {
 
 /// Builds one request from the first of the changes. Returns it with the changes that it carries and those that it does
 /// not; nothing if the subscriber's URL cannot be used.
-pub fn build(subscription: &Subscription, mut changes: Vec<Arc<Change>>) -> Option<(Outgoing, Vec<Arc<Change>>, Vec<Arc<Change>>)> {
+pub fn build(
+    subscription: &Subscription,
+    contexts: &Contexts,
+    mut changes: Vec<Arc<Change>>,
+) -> Option<(Outgoing, Vec<Arc<Change>>, Vec<Arc<Change>>)> {
     let count = run_length(subscription, &changes);
     let mut rest = changes.split_off(count.min(changes.len()));
+    let mut extra = Vec::new();
     let (url, content_type, body, used) = match subscription.target.format {
         Format::V1 => {
             let (body, used) = v1_body(subscription, &changes);
@@ -46,12 +53,26 @@ pub fn build(subscription: &Subscription, mut changes: Vec<Arc<Change>>) -> Opti
             let (body, used) = peer_body(subscription, &changes);
             (suffixed(&subscription.target.url, peer::NOTIFY)?, "application/json", body, used)
         }
-        // The other forms are added with their faces.
-        _ => return None,
+        Format::V2 | Format::V2KeyValues | Format::V2Values => {
+            let body = form::v2(subscription, &changes);
+            extra = body.headers;
+            (Url::parse(&subscription.target.url).ok()?, body.content_type, body.bytes, body.used)
+        }
+        Format::Ld | Format::LdConcise | Format::LdKeyValues => {
+            let body = form::ld(subscription, &changes, &contexts.at_hand(&subscription.target.context));
+            extra = body.headers;
+            (Url::parse(&subscription.target.url).ok()?, body.content_type, body.bytes, body.used)
+        }
+        Format::LdUpsert => {
+            let (body, operation) = form::upsert(subscription, &changes);
+            extra = body.headers;
+            (suffixed(&subscription.target.url, operation)?, body.content_type, body.bytes, body.used)
+        }
     };
     let mut unused = changes.split_off(used);
     unused.append(&mut rest);
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
+    headers.append(&mut extra);
     if let Some(change) = changes.last() {
         push(&mut headers, TRACEPARENT, &change.trace);
         if subscription.internal {
@@ -167,7 +188,7 @@ fn v1_element(change: &Change, subscription: &Subscription) -> Bytes {
 }
 
 /// A deleted entity as notifications show it: id and type.
-fn bare(change: &Change) -> Entity {
+pub(super) fn bare(change: &Change) -> Entity {
     let before = change.before.as_deref();
     let mut entity = Entity::new(&change.key.id, None, before.map(|entity| entity.modified_at).unwrap_or_default());
     if let Some(before) = before {

@@ -32,6 +32,8 @@ pub enum Format {
     V2,
     /// NGSIv2 with `attrsFormat: keyValues`.
     V2KeyValues,
+    /// NGSIv2 with `attrsFormat: values`.
+    V2Values,
     /// NGSI-LD `Notification`, normalized: `POST <url>`.
     Ld,
     /// NGSI-LD `Notification` with `format: concise`.
@@ -59,9 +61,21 @@ pub struct Target {
     /// Further headers (`receiverInfo`, `httpCustom.headers`, `NGSILD-Tenant`, `Link`).
     #[serde(default)]
     pub headers: Vec<(SmolStr, SmolStr)>,
-    /// URL of the user's `@context` for compaction; empty for the core context only.
+    /// The user's `@context` for compaction, as JSON text; empty for the core context only.
     #[serde(default)]
     pub context: SmolStr,
+    /// The URL of that context for `Link` headers; empty for the core context.
+    #[serde(default)]
+    pub link: SmolStr,
+    /// Metadata that is sent (NGSIv2); empty for all.
+    #[serde(default)]
+    pub metadata: Vec<SmolStr>,
+    /// Whether `createdAt` and `modifiedAt` are sent (NGSI-LD `sysAttrs`).
+    #[serde(default)]
+    pub sys_attrs: bool,
+    /// The language to which LanguageProperties are reduced (NGSI-LD `lang`); empty for none.
+    #[serde(default)]
+    pub lang: SmolStr,
 }
 
 /// Which changes are told, beside the filter and the watched attributes.
@@ -109,7 +123,7 @@ pub struct Subscription {
     /// NGSI-10 scopes and NGSI-LD geo queries, in NGSI-10's form.
     #[serde(default)]
     pub restriction: Restriction,
-    /// `q`, in the syntax of the face.
+    /// `q`, in NGSI-LD's language with expanded names, whatever the face.
     #[serde(default)]
     pub q: SmolStr,
     /// `scopeQ`
@@ -194,7 +208,7 @@ impl Subscription {
     /// A sentence for the client when a pattern or a query is wrong.
     pub fn filter(&self) -> Result<Filter, String> {
         let selectors = self.entities.iter().cloned().map(Selector::new).collect::<Result<_, _>>()?;
-        let conditions = restriction::conditions(&self.restriction, &self.geoproperty, &self.q, &self.scope_q, self.face)?;
+        let conditions = restriction::conditions(&self.restriction, &self.geoproperty, &self.q, &self.scope_q)?;
         Ok(Filter {
             selectors,
             all_attributes: self.required.clone(),

@@ -6,7 +6,6 @@ use fogflow_ngsi::v1::{EntityId, Restriction};
 use super::reply::Malformed;
 use crate::filter::{EntitySelector, Filter};
 use crate::restriction;
-use crate::subscription::Face;
 
 /// The selectors of a list. An entry with neither id nor type that is no pattern means nothing; a type without an id
 /// means all entities of that type, whether or not `isPattern` is set.
@@ -21,13 +20,13 @@ fn selector(entity: &EntityId) -> Option<EntitySelector> {
         return None;
     }
     let (id, id_pattern) = if entity.is_pattern { (None, id) } else { (id, None) };
-    Some(EntitySelector { id, id_pattern, types, type_pattern: None })
+    Some(EntitySelector { id, id_pattern, types, ..EntitySelector::default() })
 }
 
 /// The filter of a query.
 pub(super) fn filter(entities: &[EntityId], attributes: &[Name], restricted: &Restriction) -> Result<Filter, Malformed> {
     let mut filter = Filter::of(selectors(entities)).map_err(Malformed)?;
     filter.all_attributes = attributes.to_vec();
-    filter.conditions = restriction::conditions(restricted, "", "", "", Face::V1).map_err(Malformed)?;
+    filter.conditions = restriction::conditions(restricted, "", "", "").map_err(Malformed)?;
     Ok(filter)
 }
