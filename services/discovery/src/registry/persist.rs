@@ -31,6 +31,8 @@ const PAGE: usize = 4096;
 /// How long a request waits for the store before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long after shutdown the writer waits for one more change.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// How far storing has come.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +69,7 @@ pub(super) async fn wait(mut progress: watch::Receiver<Progress>, version: u64) 
     match tokio::time::timeout(PATIENCE, done).await {
         Ok(Ok(progress)) if progress.durable >= version => Ok(()),
         Ok(Ok(progress)) => Err(progress.reason.clone()),
-        Ok(Err(_)) => Err("discovery is shutting down".to_owned()),
+        Ok(Err(_)) => Err("discovery has shut down".to_owned()),
         Err(_) => Err("the store does not answer".to_owned()),
     }
 }
@@ -133,10 +135,7 @@ pub async fn write_behind(registry: &Registry, store: &SharedStore, shutdown: Ca
             Ok(true) => pause = Duration::from_millis(100),
             Ok(false) => tokio::select! {
                 () = registry.changed.notified() => {}
-                () = shutdown.cancelled() => {
-                    while store_changes(registry, store).await? {}
-                    return Ok(());
-                }
+                () = shutdown.cancelled() => return store_the_rest(registry, store).await,
             },
             Err(error) => {
                 tracing::warn!(%error, "registrations cannot be stored at the moment");
@@ -147,6 +146,20 @@ pub async fn write_behind(registry: &Registry, store: &SharedStore, shutdown: Ca
             }
         }
     }
+}
+
+/// Requests that are under way when shutdown begins still get their answers.
+async fn store_the_rest(registry: &Registry, store: &SharedStore) -> anyhow::Result<()> {
+    let stored = async {
+        while store_changes(registry, store).await? || tokio::time::timeout(LINGER, registry.changed.notified()).await.is_ok() {}
+        Ok::<_, StoreError>(())
+    };
+    let stored = stored.await.context("the last changes were not stored");
+    registry.progress.send_modify(|progress| {
+        progress.failed = u64::MAX;
+        progress.reason = "discovery is shutting down".to_owned();
+    });
+    stored
 }
 
 /// Stores what has changed; `false` if nothing had.
