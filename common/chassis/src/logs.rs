@@ -91,3 +91,34 @@ impl<'a> MakeWriter<'a> for Streams {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logging(change: impl FnOnce(&mut LoggingConfig)) -> LoggingConfig {
+        let mut logging = LoggingConfig::default();
+        change(&mut logging);
+        logging
+    }
+
+    #[test]
+    fn the_level_follows_upstreams_targets_unless_it_is_given() {
+        for (logging, level) in [
+            (logging(|_| {}), "info"),
+            (logging(|l| l.debug = LogTarget::Stdout), "debug"),
+            (logging(|l| (l.debug, l.protocol) = (LogTarget::Stdout, LogTarget::Stdout)), "trace"),
+            (logging(|l| l.info = LogTarget::Discard), "warn"),
+            (logging(|l| l.level = Some(LogLevel::Error)), "error"),
+        ] {
+            assert!(filter_of(&logging).starts_with(&format!("{level},")), "{logging:?}: {}", filter_of(&logging));
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_asked_for_is_not_lost_in_a_discarded_target() {
+        let streams = Streams::new(&logging(|l| l.level = Some(LogLevel::Debug)));
+        assert_eq!(streams.debug, LogTarget::Stdout);
+        assert_eq!(Streams::new(&logging(|_| {})).debug, LogTarget::Discard);
+    }
+}

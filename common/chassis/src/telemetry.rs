@@ -3,12 +3,13 @@
 //! Without a collector nothing of this costs a request more than one relaxed load.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue};
 use fogflow_config::Config;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _};
-use opentelemetry_otlp::{Protocol, WithExportConfig as _};
+use opentelemetry_otlp::{Protocol, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
 use tracing::Span;
@@ -18,6 +19,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 const TRACEPARENT: &str = "traceparent";
+/// Also the longest that a dead collector holds the end of the process.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Owns the exporter; dropping it flushes.
 pub(crate) struct Exporter {
@@ -42,10 +45,11 @@ where
     if base.is_empty() {
         return (None, None);
     }
-    crate::tls::install_provider();
     let endpoint = if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") };
-    let exporter =
-        opentelemetry_otlp::SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
+    let exporter = crate::client::http_client(config).and_then(|client| {
+        let builder = opentelemetry_otlp::SpanExporter::builder().with_http().with_http_client(client);
+        Ok(builder.with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT).build()?)
+    });
     let exporter = match exporter {
         Ok(exporter) => exporter,
         Err(error) => {
