@@ -2,8 +2,6 @@
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
-export const BASE_URL = (process.env.BASE_URL ?? 'http://127.0.0.1:8080').replace(/\/$/, '');
-
 const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 export async function launch() {
@@ -25,7 +23,7 @@ export async function launch() {
 }
 
 /** A page with a list of what the browser complained about: script errors, refused resources, calls to other hosts. */
-export async function newPage(browser, options = {}) {
+export async function newPage(browser, base, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   const page = await context.newPage();
   const complaints = [];
@@ -37,7 +35,7 @@ export async function newPage(browser, options = {}) {
   });
   page.on('request', (request) => {
     const { origin, protocol } = new URL(request.url());
-    if (protocol.startsWith('http') && origin !== new URL(BASE_URL).origin) complaints.push(`call to ${request.url()}`);
+    if (protocol.startsWith('http') && origin !== new URL(base).origin) complaints.push(`call to ${request.url()}`);
   });
   return { page, complaints, close: () => context.close() };
 }

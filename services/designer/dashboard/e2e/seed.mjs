@@ -1,9 +1,5 @@
 // Fills a designer that stands alone, over the routes that masters and brokers use, so that every view has something to show.
-import { BASE_URL } from './browser.mjs';
-
-export const AGENT_URL = process.env.AGENT_URL ?? 'http://127.0.0.1:1030';
-
-export async function post(path, body, base = BASE_URL) {
+export async function post(base, path, body) {
   const response = await fetch(`${base}/${path}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
@@ -48,26 +44,30 @@ export function worker(id, change = {}) {
   };
 }
 
-export function report(change = {}) {
-  return post('internal/report', { master: 'Master.001', epoch: 1, full: true, intents: [], tasks: [], workers: [], ...change });
+export function report(base, change = {}) {
+  return post(base, 'internal/report', {
+    master: 'Master.001',
+    epoch: 1,
+    full: true,
+    intents: [],
+    tasks: [],
+    workers: [],
+    ...change,
+  });
 }
 
 /** A notification as the cloud broker sends it. */
-export function notify(id, type, attributes, metadata = {}) {
+export function notify(agent, id, type, attributes, metadata = {}) {
   const list = (items) => Object.entries(items).map(([name, value]) => ({ name, type: typeOf(value), value }));
-  return post(
-    'notifyContext',
-    {
-      subscriptionId: '',
-      contextResponses: [
-        {
-          contextElement: { entityId: { id, type }, attributes: list(attributes), domainMetadata: list(metadata) },
-          statusCode: { code: 200 },
-        },
-      ],
-    },
-    AGENT_URL,
-  );
+  return post(agent, 'notifyContext', {
+    subscriptionId: '',
+    contextResponses: [
+      {
+        contextElement: { entityId: { id, type }, attributes: list(attributes), domainMetadata: list(metadata) },
+        statusCode: { code: 200 },
+      },
+    ],
+  });
 }
 
 function typeOf(value) {
@@ -75,12 +75,21 @@ function typeOf(value) {
   return typeof value === 'object' ? 'point' : 'string';
 }
 
-export async function seed() {
-  await post('operator', [
-    { name: 'anomaly', description: 'Finds unusual measurements', parameters: [{ name: 'threshold', value: '3' }], code: { language: 'python', source: 'def handleEntity(entity, publish):\n    pass\n' } },
-    { name: 'counter', description: 'Counts', dockerimages: [{ name: 'fogflow/counter', tag: 'latest', hwType: 'X86', osType: 'Linux' }] },
+export async function seed({ base, agent }) {
+  await post(base, 'operator', [
+    {
+      name: 'anomaly',
+      description: 'Finds unusual measurements',
+      parameters: [{ name: 'threshold', value: '3' }],
+      code: { language: 'python', source: 'def handleEntity(entity, publish):\n    pass\n' },
+    },
+    {
+      name: 'counter',
+      description: 'Counts',
+      dockerimages: [{ name: 'fogflow/counter', tag: 'latest', hwType: 'X86', osType: 'Linux' }],
+    },
   ]);
-  await post('fogfunction', [
+  await post(base, 'fogfunction', [
     {
       name: 'anomaly',
       topology: {
@@ -89,7 +98,9 @@ export async function seed() {
           {
             name: 'main',
             operator: 'anomaly',
-            input_streams: [{ selected_type: 'WeatherStation', selected_attributes: [], groupby: 'EntityID', scoped: false }],
+            input_streams: [
+              { selected_type: 'WeatherStation', selected_attributes: [], groupby: 'EntityID', scoped: false },
+            ],
             output_streams: [{ entity_type: 'Anomaly' }],
           },
         ],
@@ -97,7 +108,7 @@ export async function seed() {
       intent: { id: 'ServiceIntent.anomaly', topology: 'anomaly' },
     },
   ]);
-  await post('service', [
+  await post(base, 'service', [
     {
       topology: {
         name: 'weather',
@@ -106,7 +117,9 @@ export async function seed() {
           {
             name: 'sum',
             operator: 'counter',
-            input_streams: [{ selected_type: 'WeatherStation', selected_attributes: [], groupby: 'EntityID', scoped: true }],
+            input_streams: [
+              { selected_type: 'WeatherStation', selected_attributes: [], groupby: 'EntityID', scoped: true },
+            ],
             output_streams: [{ entity_type: 'WeatherSum' }],
           },
           {
@@ -119,28 +132,56 @@ export async function seed() {
       },
     },
   ]);
-  await post('intent', {
+  await post(base, 'intent', {
     id: 'ServiceIntent.weather',
     topology: 'weather',
     qos: 'MIN_LATENCY',
     geoscope: { scopeType: 'circle', scopeValue: { centerLatitude: 47.6, centerLongitude: -122.3, radius: 5000 } },
   });
-  await report({
+  await report(base, {
     intents: [
       { id: 'ServiceIntent.anomaly', status: 'active' },
-      { id: 'ServiceIntent.weather', status: 'failed', reason: 'operator counter has no executable or code for the process engine of Worker.001' },
+      {
+        id: 'ServiceIntent.weather',
+        status: 'failed',
+        reason: 'operator counter has no executable or code for the process engine of Worker.001',
+      },
     ],
-    tasks: [task(1), task(2, { Worker: 'Worker.002' }), task(3, { Status: 'failed', Reason: 'exit code 1 after 0.2 s: ModuleNotFoundError: No module named numpy', Restarts: 4 })],
+    tasks: [
+      task(1),
+      task(2, { Worker: 'Worker.002' }),
+      task(3, {
+        Status: 'failed',
+        Reason: 'exit code 1 after 0.2 s: ModuleNotFoundError: No module named numpy',
+        Restarts: 4,
+      }),
+    ],
     workers: [worker('Worker.001'), worker('Worker.002')],
   });
   const location = { location: { latitude: 47.6, longitude: -122.3 } };
   for (let day = 0; day < 40; day++) {
     for (const n of [1, 2, 3]) {
-      await notify(`WeatherStation.Seattle.${n}`, 'WeatherStation', { temp_max: 12 + n + 6 * Math.sin(day / 5), temp_min: 5 + n + 4 * Math.sin(day / 5), precipitation: Math.max(0, 10 * Math.sin(day / 3)), weather: day % 3 ? 'rain' : 'sun' }, location);
+      await notify(
+        agent,
+        `WeatherStation.Seattle.${n}`,
+        'WeatherStation',
+        {
+          temp_max: 12 + n + 6 * Math.sin(day / 5),
+          temp_min: 5 + n + 4 * Math.sin(day / 5),
+          precipitation: Math.max(0, 10 * Math.sin(day / 3)),
+          weather: day % 3 ? 'rain' : 'sun',
+        },
+        location,
+      );
     }
-    if (day % 4 === 0) await notify('Anomaly.1.1', 'Anomaly', { station: 'WeatherStation.Seattle.1', attribute: 'precipitation', value: 20 + 8 * Math.sin(day), usual: 6.1, deviations: 3 + Math.abs(Math.sin(day)) });
+    if (day % 4 === 0)
+      await notify(agent, 'Anomaly.1.1', 'Anomaly', {
+        station: 'WeatherStation.Seattle.1',
+        attribute: 'precipitation',
+        value: 20 + 8 * Math.sin(day),
+        usual: 6.1,
+        deviations: 3 + Math.abs(Math.sin(day)),
+      });
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
 }
-
-if (import.meta.url === `file://${process.argv[1]}`) await seed();

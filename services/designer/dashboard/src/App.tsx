@@ -1,5 +1,6 @@
 import {
   ActionIcon,
+  Anchor,
   AppShell,
   Burger,
   Group,
@@ -160,7 +161,7 @@ function View({ parts }: { parts: string[] }): ReactNode {
       return <System />;
     default:
       return (
-        <Empty title="There is no such view" action={<a href={href('overview')}>To the overview</a>}>
+        <Empty title="There is no such view" action={<Anchor href={href('overview')}>To the overview</Anchor>}>
           The address names “{view}”.
         </Empty>
       );

@@ -5,7 +5,7 @@ import { formatTime, formatValue, matches } from '../lib/format';
 import { go, href, useParam } from '../lib/router';
 import { usePicture } from '../live/store';
 import type { EntityRow } from '../live/types';
-import { ConfirmButton, CopyId, useChange } from '../ui/actions';
+import { ConfirmButton, useChange } from '../ui/actions';
 import { type Column, DataTable } from '../ui/DataTable';
 import { TrashIcon } from '../ui/icons';
 import { Filter, Page, Panel } from '../ui/Page';
@@ -130,6 +130,7 @@ function Detail({ id, entity }: { id: string; entity: EntityRow | undefined }) {
   return (
     <Panel
       title={id}
+      copy
       actions={
         <Group gap="xs">
           <ConfirmButton
@@ -156,7 +157,6 @@ function Detail({ id, entity }: { id: string; entity: EntityRow | undefined }) {
       ) : (
         <Stack gap={0}>
           <Group px="md" pt="sm" gap="xl">
-            <CopyId id={entity.id} />
             <Text size="sm">Type {entity.type}</Text>
             <TaskLinks label="Written by" ids={writers.map((task) => task.TaskID)} />
             <TaskLinks label="Read by" ids={readers.map((task) => task.TaskID)} />

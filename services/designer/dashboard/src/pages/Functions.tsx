@@ -1,4 +1,4 @@
-import { Alert, Button, Code, Group, SimpleGrid, Text } from '@mantine/core';
+import { Alert, Anchor, Button, Code, Group, SimpleGrid, Text } from '@mantine/core';
 import { useMemo } from 'react';
 import { send } from '../api/client';
 import { type FogFunction, useRegistry } from '../api/registry';
@@ -24,6 +24,9 @@ const newFunction = (
     New function
   </Button>
 );
+
+/** On a function's own page its name need not be repeated in each row. */
+const ownTaskColumns = taskColumns.filter((column) => column.key !== 'topology');
 
 const inputs = (row: FogFunction) =>
   row.topology.tasks.flatMap((task) => task.input_streams.map((input) => input.selected_type));
@@ -194,7 +197,7 @@ export function FunctionPage({ name }: { name: string }) {
         <DataTable
           label={`Tasks of ${name}`}
           rows={tasks}
-          columns={taskColumns}
+          columns={ownTaskColumns}
           rowKey={(row) => row.TaskID}
           rowHref={(row) => href(['functions', name], { task: row.TaskID })}
           selected={logged?.TaskID}
@@ -226,7 +229,9 @@ export function FunctionPage({ name }: { name: string }) {
               <AttributeTable entity={latest} />
               {results.length > 1 && (
                 <Text size="sm" p="sm">
-                  <a href={href('entities', { scope: 'results', type: latest.type })}>All {results.length} results</a>
+                  <Anchor href={href('entities', { scope: 'results', type: latest.type })} size="sm">
+                    All {results.length} results
+                  </Anchor>
                 </Text>
               )}
             </>

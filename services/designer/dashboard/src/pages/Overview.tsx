@@ -55,22 +55,19 @@ function ServiceTiles() {
   };
   const ordered = [...services].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   return (
-    <SimpleGrid
-      cols={{ base: 2, sm: 3, lg: 6 }}
-      spacing="sm"
-      component="ul"
-      aria-label="Services"
-      p={0}
-      m={0}
-      style={{ listStyle: 'none' }}
-    >
+    <ul className="tiles" aria-label="Services">
       {ordered.map((service) => {
         const [word, tone] = serviceStatus(service);
         return (
           <li key={service.name} className="panel">
             <Stack gap={2} p="sm">
               <Group justify="space-between" wrap="nowrap" gap="xs">
-                <Text fw={600} className="break" tt={service.name.startsWith('Worker') ? undefined : 'capitalize'}>
+                <Text
+                  fw={600}
+                  truncate
+                  title={service.name}
+                  tt={service.name.startsWith('Worker') ? undefined : 'capitalize'}
+                >
                   {service.name}
                 </Text>
                 <Text size="sm" component="span">
@@ -97,7 +94,7 @@ function ServiceTiles() {
           </li>
         );
       })}
-    </SimpleGrid>
+    </ul>
   );
 }
 
@@ -112,12 +109,7 @@ function Counts() {
   const tiles: [string, string, string, string][] = [
     ['Functions', String(Object.keys(functions.data ?? {}).length), `${enabled} enabled`, href('functions')],
     ['Tasks running', String(running), `of ${plural(tasks.length, 'task')}`, href('tasks')],
-    [
-      'Entities seen',
-      entities.length >= 5000 ? '5000+' : String(entities.length),
-      'since the page follows',
-      href('entities'),
-    ],
+    ['Entities', entities.length >= 5000 ? '5000+' : String(entities.length), 'in the live view', href('entities')],
     ['Workers', String(workers.length), `room for ${plural(capacity, 'task')}`, href('system')],
   ];
   return (
@@ -262,7 +254,7 @@ function Events() {
                 .reverse()
                 .slice(0, 60)
                 .map((event, index) => (
-                  // biome-ignore lint/suspicious/noArrayIndexKey: events have no id, and the list only grows at its head.
+                  // biome-ignore lint/suspicious/noArrayIndexKey: two events may have the same time and text.
                   <tr key={`${event.time}${index}`}>
                     <td className="mono" style={{ width: 90 }}>
                       {formatTime(event.time)}

@@ -16,7 +16,7 @@ export function ParameterRows({ rows, onChange }: Props) {
         Parameters
       </Text>
       {rows.map((row, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: rows have no id, and only the last one is new.
+        // biome-ignore lint/suspicious/noArrayIndexKey: a row is known by its place; its name changes while it is typed.
         <Group key={index} gap="xs">
           <TextInput
             aria-label={`Name of parameter ${index + 1}`}

@@ -1,4 +1,4 @@
-import { Button, FileButton, Group, Text } from '@mantine/core';
+import { Anchor, Button, FileButton, Group, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useQueryClient } from '@tanstack/react-query';
 import { send } from '../api/client';
@@ -63,9 +63,9 @@ export function System() {
       key: 'id',
       title: 'Worker',
       render: (row) => (
-        <a href={href('tasks', { filter: row.id })} className="mono">
+        <Anchor href={href('tasks', { filter: row.id })} className="mono">
           {row.id}
-        </a>
+        </Anchor>
       ),
       sort: (row) => row.id,
     },

@@ -4,7 +4,6 @@ import { formatTime, matches } from '../lib/format';
 import { href, useParam } from '../lib/router';
 import { usePicture } from '../live/store';
 import type { TaskRow } from '../live/types';
-import { CopyId } from '../ui/actions';
 import { type Column, DataTable } from '../ui/DataTable';
 import { LogTail } from '../ui/LogTail';
 import { Filter, Page, Panel } from '../ui/Page';
@@ -111,9 +110,8 @@ function Detail({ id, task }: { id: string; task: TaskRow | undefined }) {
     );
   }
   return (
-    <Panel title={task.TaskID} actions={close}>
+    <Panel title={task.TaskID} copy actions={close}>
       <Stack gap="sm" p="md">
-        <CopyId id={task.TaskID} />
         <Group gap="xl">
           <Text size="sm" component="span">
             <Status word={task.Status} />

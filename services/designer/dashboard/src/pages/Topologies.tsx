@@ -23,6 +23,7 @@ import { go, href, useParam } from '../lib/router';
 import { ConfirmButton, useChange } from '../ui/actions';
 import { type Column, DataTable } from '../ui/DataTable';
 import { FormModal } from '../ui/FormModal';
+import { Graph } from '../ui/Graph';
 import { PlusIcon, TrashIcon } from '../ui/icons';
 import { Filter, Page, Panel } from '../ui/Page';
 import { Empty, Failure, Loading } from '../ui/States';
@@ -164,6 +165,7 @@ function Detail({
                 ))}
               </Text>
             )}
+            <Graph tasks={service.topology.tasks} />
             <TaskList tasks={service.topology.tasks} />
           </Stack>
         </Tabs.Panel>
@@ -310,7 +312,7 @@ function TopologyForm({ initial, close }: { initial: Topology; close: () => void
           </SimpleGrid>
           {topology.tasks.map((task, index) => (
             <TaskFields
-              // biome-ignore lint/suspicious/noArrayIndexKey: names change while they are typed.
+              // biome-ignore lint/suspicious/noArrayIndexKey: a task is known by its place; its name changes while it is typed.
               key={index}
               index={index}
               task={task}
@@ -383,7 +385,7 @@ function TaskFields({ index, task, onChange, remove }: TaskFieldsProps) {
           />
         </Group>
         {task.input_streams.map((input, place) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: types change while they are typed.
+          // biome-ignore lint/suspicious/noArrayIndexKey: an input is known by its place; its type changes while it is typed.
           <Group key={place} align="flex-end" gap="sm">
             <Autocomplete
               label="Input type"

@@ -1,6 +1,7 @@
 import { Box, Group, Stack, Text, TextInput, Title } from '@mantine/core';
 import type { ReactNode } from 'react';
 import { useParam } from '../lib/router';
+import { CopyButton } from './CopyButton';
 import { SearchIcon } from './icons';
 
 interface Props {
@@ -15,8 +16,10 @@ export function Page({ title, about, actions, children }: Props) {
   return (
     <Stack gap="md">
       <Group justify="space-between" align="flex-end" wrap="wrap">
-        <Box>
-          <Title order={1}>{title}</Title>
+        <Box style={{ flex: '1 1 20rem' }}>
+          <Title order={1} className="break">
+            {title}
+          </Title>
           {about && (
             <Text size="sm" c="dimmed" mt={2}>
               {about}
@@ -30,12 +33,27 @@ export function Page({ title, about, actions, children }: Props) {
   );
 }
 
-export function Panel({ title, actions, children }: { title?: string; actions?: ReactNode; children: ReactNode }) {
+interface PanelProps {
+  title?: string;
+  /** The title is an id that one wants to copy. */
+  copy?: boolean;
+  actions?: ReactNode;
+  children: ReactNode;
+}
+
+export function Panel({ title, copy, actions, children }: PanelProps) {
   return (
     <section className="panel" aria-label={title}>
       {(title || actions) && (
         <Group justify="space-between" px="md" py="xs" style={{ borderBottom: '1px solid var(--line)' }}>
-          {title && <Title order={2}>{title}</Title>}
+          {title && (
+            <Group gap={4} wrap="nowrap">
+              <Title order={2} className="break">
+                {title}
+              </Title>
+              {copy && <CopyButton text={title} />}
+            </Group>
+          )}
           {actions}
         </Group>
       )}

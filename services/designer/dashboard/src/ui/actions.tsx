@@ -1,8 +1,8 @@
-import { ActionIcon, Button, CopyButton, Group, Modal, Stack, Text, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, Group, Modal, Stack, Text, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
-import { CheckIcon, CopyIcon } from './icons';
+import { CopyButton } from './CopyButton';
 import { messageOf } from './States';
 
 /** Runs a change and says how it went. */
@@ -84,19 +84,7 @@ export function CopyId({ id }: { id: string }) {
   return (
     <Group gap={2} wrap="nowrap" align="flex-start">
       <span className="mono break">{id}</span>
-      <CopyButton value={id}>
-        {({ copied, copy }) => (
-          <ActionIcon
-            variant="subtle"
-            color="gray"
-            size="sm"
-            aria-label={copied ? 'Copied' : `Copy ${id}`}
-            onClick={copy}
-          >
-            {copied ? <CheckIcon size={14} /> : <CopyIcon size={14} />}
-          </ActionIcon>
-        )}
-      </CopyButton>
+      <CopyButton text={id} />
     </Group>
   );
 }

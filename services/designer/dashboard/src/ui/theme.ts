@@ -14,10 +14,24 @@ const fog: MantineColorsTuple = [
   '#005b6b',
 ];
 
+/** Greys of the dark scheme, in the tone of the accent. */
+const slate: MantineColorsTuple = [
+  '#d3dade',
+  '#b9c3c9',
+  '#98a4ad',
+  '#6b7881',
+  '#3a454c',
+  '#2e373d',
+  '#232b30',
+  '#1b2125',
+  '#161b1e',
+  '#101416',
+];
+
 export const theme = createTheme({
   primaryColor: 'fog',
-  primaryShade: { light: 8, dark: 6 },
-  colors: { fog },
+  primaryShade: { light: 8, dark: 8 },
+  colors: { fog, dark: slate },
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
   fontFamilyMonospace:
     'ui-monospace, "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
