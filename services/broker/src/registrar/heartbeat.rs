@@ -20,6 +20,7 @@ impl Registrar {
         tokio::pin!(stop);
         loop {
             let beat = Heartbeat { id: self.me.id.clone(), my_url: self.me.url.clone(), generation: self.me.generation };
+            let round = self.rounds.load(Ordering::Acquire);
             let answer = tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
@@ -27,7 +28,9 @@ impl Registrar {
             };
             let pause = match answer {
                 Ok(answer) => {
-                    if answer.registrations_wanted {
+                    // A wish from before a registration that is under way or done is fulfilled by it.
+                    let begun = round % 2 == 1 || self.rounds.load(Ordering::Acquire) != round;
+                    if answer.registrations_wanted && !begun {
                         self.full.store(true, Ordering::Release);
                         self.wake.notify_one();
                     }

@@ -9,7 +9,7 @@ mod view;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fogflow_client::{ClientError, DiscoveryClient};
@@ -64,6 +64,8 @@ pub struct Registrar {
     wake: Notify,
     /// Everything has to be registered again.
     full: AtomicBool,
+    /// How many full registrations have begun; odd while one is under way.
+    rounds: AtomicU64,
     /// Something could not be sent: others may have become owners meanwhile.
     doubtful: AtomicBool,
     standing: watch::Sender<Standing>,
@@ -90,6 +92,7 @@ impl Registrar {
             marks: Mutex::default(),
             wake: Notify::new(),
             full: AtomicBool::new(true),
+            rounds: AtomicU64::new(0),
             doubtful: AtomicBool::new(false),
             standing: watch::Sender::new(Standing::default()),
             elsewhere,
@@ -257,7 +260,9 @@ impl Registrar {
     /// Registers this broker and all its entities.
     async fn send_everything(&self) -> Result<(), ClientError> {
         self.full.store(false, Ordering::Release);
+        self.rounds.fetch_add(1, Ordering::AcqRel);
         let result = self.send_all_parts().await;
+        self.rounds.fetch_add(1, Ordering::AcqRel);
         if result.is_err() {
             self.full.store(true, Ordering::Release);
         }

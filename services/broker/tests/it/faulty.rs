@@ -1,0 +1,75 @@
+//! A store that fails when it is told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fogflow_store::memory::MemoryStore;
+use fogflow_store::{Batch, Document, Feed, Key, Lease, Outcome, Page, Sequence, Store, StoreError};
+use tokio::sync::watch;
+
+#[derive(Default)]
+pub struct Faulty {
+    pub inner: MemoryStore,
+    /// Commits are refused for lack of space.
+    pub full: AtomicBool,
+    /// Commits fail.
+    pub away: AtomicBool,
+    /// How many commits of entities were asked for.
+    pub commits: AtomicUsize,
+}
+
+impl Faulty {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
+        if batch.groups.iter().flatten().any(|write| write.key.collection == "entity") {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+        }
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full);
+        }
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("stopped for a test".to_owned()));
+        }
+        self.inner.commit(batch).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, tenant: Option<&str>, collection: &str, after: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+        self.inner.scan(tenant, collection, after, limit).await
+    }
+
+    async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
+        self.inner.feed(from, limit).await
+    }
+
+    async fn head(&self) -> Result<Sequence, StoreError> {
+        self.inner.head().await
+    }
+
+    fn head_hint(&self) -> watch::Receiver<Sequence> {
+        self.inner.head_hint()
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Lease, StoreError> {
+        self.inner.lease(name, holder, ttl).await
+    }
+
+    async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        self.inner.release(name, holder).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

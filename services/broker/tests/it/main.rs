@@ -1,0 +1,15 @@
+//! The broker behind its real router, over the in-memory store, with a stand-in for discovery and recording subscribers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod checklist;
+mod delivery;
+mod discovery;
+mod faulty;
+mod federation;
+mod harness;
+mod notifications;
+mod restart;
+mod sink;
+mod subscriptions;
+mod updates;
