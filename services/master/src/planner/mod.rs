@@ -29,6 +29,8 @@ pub mod scope;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use capability::Artefact;

@@ -269,7 +269,7 @@ impl Watches {
     /// Whether lookups of a selector are under way.
     #[must_use]
     pub fn is_looking_up(&self, selector: &Arc<str>) -> bool {
-        self.lookups.keys().any(|(of, _)| of == selector)
+        self.lookups.range((selector.clone(), String::new())..).next().is_some_and(|((of, _), _)| of == selector)
     }
 
     /// Lookups that are due now, and when the next one is. They come again unless [`Watches::forget_lookup`] is called.
