@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fogflow_orchestration::ScheduledTaskInstance;
@@ -59,6 +60,8 @@ impl StateDirectory {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root.join("tasks"))?;
         let root = root.canonicalize()?;
+        // Parameters, code and logs of tasks are nobody else's business (FAULT 37).
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
         let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -176,6 +179,15 @@ mod tests {
         assert_eq!(StateDirectory::open(root.path()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         StateDirectory::open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn fault_37_nobody_else_may_look_into_the_directory_in_which_code_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("worker");
+        let state = StateDirectory::open(&directory).unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(state.of("Task.1").starts_with(directory.canonicalize().unwrap()));
     }
 
     #[test]

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::broker::Broker;
 use crate::engine::Engine;
+use crate::engine::docker::DockerEngine;
 use crate::engine::dryrun::DryRun;
 use crate::engine::process::ProcessEngine;
 use crate::files::StateDirectory;
@@ -76,7 +77,7 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
     let state = Arc::new(open(&settings)?);
     let client = fogflow_chassis::http_client(config)?;
     let broker = Broker::new(&client, &settings.broker_url);
-    let engine = choose_engine(&settings, &state, process).await?;
+    let engine = choose_engine(&settings, &state, process)?;
     let metrics = Metrics::register(&process.metrics)?;
     let (outbox, reports) = mpsc::channel(messages::OUTBOX);
     let around = Surroundings { engine: Arc::clone(&engine), broker, state, settings: Arc::clone(&settings) };
@@ -157,7 +158,7 @@ fn open(settings: &Settings) -> anyhow::Result<StateDirectory> {
     }
 }
 
-async fn choose_engine(settings: &Settings, state: &Arc<StateDirectory>, process: &Process) -> anyhow::Result<Arc<dyn Engine>> {
+fn choose_engine(settings: &Arc<Settings>, state: &Arc<StateDirectory>, process: &Process) -> anyhow::Result<Arc<dyn Engine>> {
     let kind = match settings.engine {
         ContainerManagement::Process => "process",
         ContainerManagement::Docker => "docker",
@@ -172,7 +173,10 @@ async fn choose_engine(settings: &Settings, state: &Arc<StateDirectory>, process
         ContainerManagement::Process => {
             Ok(Arc::new(ProcessEngine::new(Arc::clone(state), process, settings.host.clone(), settings.broker_url.clone())))
         }
-        _ => Err(UsageError(format!("worker.container_management: this build has no engine for {kind:?}")).into()),
+        ContainerManagement::Docker => Ok(Arc::new(DockerEngine::new(Arc::clone(settings), Arc::clone(state), process.clone()))),
+        ContainerManagement::Kubernetes | ContainerManagement::Mec => {
+            Err(UsageError(format!("worker.container_management: this build has no engine for {kind:?}")).into())
+        }
     }
 }
 

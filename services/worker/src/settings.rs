@@ -29,6 +29,8 @@ pub struct Settings {
     pub start_actual_task: bool,
     /// Whether a stopped container is removed.
     pub container_autoremove: bool,
+    /// Where the docker engine listens (`DOCKER_HOST`); the usual socket when unset.
+    pub docker_host: Option<String>,
     /// Credentials for images.
     pub registry: RegistryConfig,
     /// Its directory.
@@ -49,10 +51,11 @@ impl Settings {
             capacity: config.worker.capacity,
             host: config.my_hostip.clone(),
             service_ip: if config.external_ip.is_empty() { config.my_hostip.clone() } else { config.external_ip.clone() },
-            broker_url: config.broker_url(),
+            broker_url: config.plain_broker_url(),
             engine: config.worker.container_management,
             start_actual_task: config.worker.start_actual_task,
             container_autoremove: config.worker.container_autoremove,
+            docker_host: std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
             registry: config.worker.registry.clone(),
             directory: config.service_dir("worker"),
             heartbeat: config.worker_heartbeat(),

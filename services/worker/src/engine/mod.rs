@@ -4,8 +4,10 @@
 //! [`Engine::stop`]), both idempotent, and finds by its own marks what it runs after a crash of the worker
 //! ([`Engine::list_mine`]). Whether a task shall run, its inputs, its outputs and restarts are not an engine's business.
 
+pub mod docker;
 pub mod dryrun;
 pub mod logs;
+mod ports;
 pub mod process;
 pub mod source;
 

@@ -94,7 +94,10 @@ impl Actor {
                     } else {
                         self.reporter.state(&task, TaskState::Starting, format!("{reason}; it is started again"));
                     }
-                    self.stop_instance(&task.id).await;
+                    // What is left of it must not be in the way; if it cannot be removed now, the next start tries again.
+                    if let Err(error) = self.around.engine.stop(&task.id).await {
+                        tracing::debug!(task = task.id, %error, "what is left of it cannot be removed");
+                    }
                     if tokio::time::timeout(delay, wish_changes(&mut self.desired, &fingerprint)).await.is_ok() {
                         return;
                     }
@@ -228,7 +231,9 @@ impl Actor {
     }
 
     async fn pause(&mut self, task: &ScheduledTaskInstance, reason: &str) {
-        self.stop_instance(&task.id).await;
+        if !self.stop_instance(&task.id).await {
+            return;
+        }
         self.reporter.state(task, TaskState::Paused, reason);
         let mut cleanup = Cleanup::new(true);
         let mut retry = RETRY;
@@ -244,7 +249,9 @@ impl Actor {
     /// Ends the task, then cleans up at the broker. False when it is wanted again before all is clean; subscriptions that
     /// are left then are cancelled by the next run.
     async fn remove(&mut self, task: &ScheduledTaskInstance, keep_outputs: bool) -> bool {
-        self.stop_instance(&task.id).await;
+        if !self.stop_instance(&task.id).await {
+            return false;
+        }
         self.reporter.state(task, TaskState::Removed, "");
         let began = Instant::now();
         let mut cleanup = Cleanup::new(keep_outputs);
@@ -268,7 +275,10 @@ impl Actor {
         if self.around.engine.survives_worker() {
             return;
         }
-        self.stop_instance(&task.id).await;
+        if let Err(error) = self.around.engine.stop(&task.id).await {
+            tracing::warn!(task = task.id, %error, "cannot be stopped; the next start takes it up");
+            return;
+        }
         let mut cleanup = Cleanup::new(true);
         let clean = tokio::time::timeout(FAREWELL, cleanup.attempt(&self.around.broker, task, &mut self.inputs)).await;
         if matches!(clean, Ok(true)) {
@@ -276,14 +286,18 @@ impl Actor {
         }
     }
 
-    /// Stops the instance, as often as it takes.
-    async fn stop_instance(&self, task_id: &str) {
+    /// Stops the instance, as often as it takes. False when the worker ends before that.
+    async fn stop_instance(&mut self, task_id: &str) -> bool {
         let mut retry = RETRY;
         while let Err(error) = self.around.engine.stop(task_id).await {
             tracing::warn!(task = task_id, %error, "cannot be stopped; trying again");
-            tokio::time::sleep(retry).await;
+            let detached = self.desired.wait_for(|desired| desired.goal == Goal::Detach);
+            if tokio::time::timeout(retry, detached).await.is_ok() {
+                return false;
+            }
             retry = (retry * 2).min(RETRY_LONGEST);
         }
+        true
     }
 }
 

@@ -99,9 +99,12 @@ impl World {
     }
 
     pub async fn send(&self, kind: MessageType, payload: &impl Serialize) {
-        let key = format!("{WORKER}.");
-        let envelope = Envelope::new(kind, &key, "Master.001", payload).unwrap();
-        self.publish(&key, serde_json::to_vec(&envelope).unwrap()).await;
+        self.send_to(&format!("{WORKER}."), kind, payload).await;
+    }
+
+    pub async fn send_to(&self, key: &str, kind: MessageType, payload: &impl Serialize) {
+        let envelope = Envelope::new(kind, key, "Master.001", payload).unwrap();
+        self.publish(key, serde_json::to_vec(&envelope).unwrap()).await;
     }
 
     pub async fn publish(&self, key: &str, body: Vec<u8>) {

@@ -5,7 +5,6 @@
 //! worker finds it by the mark in its environment and by `process.json`, which is written before the process starts.
 
 mod exit;
-mod ports;
 mod proc;
 mod spawn;
 
@@ -27,9 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use self::ports::Ports;
 use self::proc::Listener;
 use self::spawn::Program;
+use super::ports::Ports;
 use super::source::{self, Language};
 use super::{Engine, EngineError, Instance, Launch, LogRange, LogStream, Observed, Owned, Progress, logs};
 use crate::contract;
