@@ -21,6 +21,13 @@ impl Config {
         self.broker_url_at(self.broker.http_port)
     }
 
+    /// The broker's plain listener, which stays open beside TLS: for workers and their tasks, which have no certificates.
+    #[must_use]
+    pub fn plain_broker_url(&self) -> String {
+        let host = first(&[&self.broker.host_ip, &self.external_ip, &self.my_hostip]);
+        format!("http://{}:{}/ngsi10", bracketed(host), self.broker.http_port)
+    }
+
     /// [`Config::broker_url`] for a broker that was given another port by the system (configured port 0).
     #[must_use]
     pub fn broker_url_at(&self, http_port: u16) -> String {

@@ -227,6 +227,7 @@ fn with_https_components_are_called_by_tls() {
     .unwrap();
     assert_eq!(config.broker_url(), "https://node.example.org:8072/ngsi10");
     assert_eq!(config.discovery_url(), "https://node.example.org:8092/ngsi9");
+    assert_eq!(config.plain_broker_url(), "http://node.example.org:8070/ngsi10", "tasks have no certificates");
     assert_eq!(config.designer_url(), "http://node.example.org:8080");
 }
 
