@@ -6,6 +6,7 @@
 //! | Engine | For | Module |
 //! |---|---|---|
 //! | embedded | one process, one directory | [`embedded`] |
+//! | PostgreSQL | any number of replicas | [`postgres`] |
 //! | memory | tests | [`memory`] |
 //!
 //! [`open`] chooses at run time.
@@ -16,6 +17,7 @@ mod evaluate;
 mod leases;
 pub mod memory;
 mod model;
+pub mod postgres;
 mod settings;
 
 pub use contract::{SharedStore, Store};

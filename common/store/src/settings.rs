@@ -9,6 +9,7 @@ use crate::contract::SharedStore;
 use crate::embedded::EmbeddedStore;
 use crate::memory::MemoryStore;
 use crate::model::StoreError;
+use crate::postgres::PostgresStore;
 
 /// The engine of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,8 @@ pub async fn open(settings: &StoreSettings) -> Result<SharedStore, StoreError> {
     Ok(match settings.engine {
         Engine::Embedded => Arc::new(EmbeddedStore::open(&settings.dir, settings.durability).await?),
         Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Postgres | Engine::Dgraph => {
+        Engine::Postgres => Arc::new(PostgresStore::open(&settings.url, &settings.service).await?),
+        Engine::Dgraph => {
             return Err(StoreError::Unavailable(format!("the engine {:?} is not built yet", settings.engine)));
         }
     })

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fogflow_store::embedded::{EmbeddedOptions, EmbeddedStore};
 use fogflow_store::memory::MemoryStore;
-use fogflow_store::{Durability, SharedStore, Store};
+use fogflow_store::postgres::{PostgresOptions, PostgresStore};
+use fogflow_store::{Durability, SharedStore};
+use fogflow_tests::servers::{PgBouncer, Postgres};
 use tempfile::TempDir;
 
 use crate::suite::Fixture;
@@ -86,6 +88,62 @@ async fn relaxed(_test: &str) -> Option<Embedded> {
     Embedded::start(Durability::Relaxed).await
 }
 
+/// Each test has a service of its own on the shared server.
+struct InPostgres {
+    _server: Arc<Postgres>,
+    _pooler: Option<PgBouncer>,
+    url: String,
+    service: String,
+    store: SharedStore,
+}
+
+impl InPostgres {
+    async fn start(test: &str, pooled: bool) -> Option<Self> {
+        let server = Postgres::shared(test).await?;
+        let pooler = if pooled { Some(PgBouncer::start(test, &server).await?) } else { None };
+        let url = pooler.as_ref().map_or_else(|| server.url(), PgBouncer::url);
+        let service = format!("{test}{}", if pooled { "_p" } else { "" });
+        let store = Self::open(&url, &service).await;
+        Some(InPostgres { _server: server, _pooler: pooler, url, service, store })
+    }
+
+    /// With a small log, so that it loses its beginning within a test.
+    async fn open(url: &str, service: &str) -> SharedStore {
+        let options = PostgresOptions { log_partition: 2000, log_keep: 4000, ..PostgresOptions::default() };
+        Arc::new(PostgresStore::open_with(url, service, options).await.unwrap())
+    }
+}
+
+#[async_trait]
+impl Fixture for InPostgres {
+    fn store(&self) -> SharedStore {
+        Arc::clone(&self.store)
+    }
+
+    async fn restart(&mut self) {
+        self.store.close().await.unwrap();
+        self.store = Self::open(&self.url, &self.service).await;
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn log_overflow(&self) -> usize {
+        9000
+    }
+}
+
+async fn postgres(test: &str) -> Option<InPostgres> {
+    InPostgres::start(test, false).await
+}
+
+async fn pooled(test: &str) -> Option<InPostgres> {
+    InPostgres::start(test, true).await
+}
+
 conformance!(in_memory, memory);
+conformance!(in_postgres, postgres);
+conformance!(in_postgres_through_pgbouncer, pooled);
 conformance!(embedded_fsync, fsync);
 conformance!(embedded_relaxed, relaxed);
