@@ -140,6 +140,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
 fn router(config: &Config, engine: &Engine, process: &Process) -> anyhow::Result<axum::Router> {
     let security = Security::from_config(config)?;
     let routes: Routes<Engine> = face::v1::routes(config.broker.max_body_bytes)
+        .merge(face::ld::routes(config.broker.max_body_bytes))
         .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error));
     Ok(routes.build(engine.clone(), process, &security))
 }

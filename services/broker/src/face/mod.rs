@@ -1,4 +1,6 @@
 //! The faces: each decodes requests of one protocol into calls of the [engine](crate::engine) and encodes its answers.
 
+pub mod ld;
+mod params;
 pub mod peer;
 pub mod v1;

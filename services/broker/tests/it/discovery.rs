@@ -194,7 +194,9 @@ async fn register(State(inner): State<Shared>, Json(body): Json<Value>) -> Resul
     let mut elsewhere = Vec::new();
     {
         let mut inner = inner.lock();
-        inner.dead.retain(|dead| *dead != broker);
+        if !list(&body["contextRegistrations"]).is_empty() {
+            inner.dead.retain(|dead| *dead != broker);
+        }
         for removed in list(&body["removed"]) {
             let id = text(&removed["id"]);
             if inner.entities.get(&id).is_some_and(|known| known.broker == broker)

@@ -13,17 +13,19 @@ use serde_json::{Value, json};
 use crate::discovery::Discovery;
 
 /// Longest wait for a state.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(30);
 
 /// Waits until `look` has found something; fails with its last words.
 pub async fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(2);
     loop {
         match look() {
             Ok(found) => return found,
             Err(last) if begun.elapsed() > BOUND => panic!("{what} did not happen; last: {last}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
+        pause = (pause * 2).min(Duration::from_millis(250));
     }
 }
 
@@ -101,8 +103,8 @@ impl Broker {
 
     /// Ends it as a kill would: nothing is flushed or said.
     pub async fn kill(self) {
-        self.process.shutdown.cancel();
         self.process.tasks.drain(Duration::ZERO).await;
+        self.process.shutdown.cancel();
     }
 
     pub fn url(&self, path: &str) -> String {

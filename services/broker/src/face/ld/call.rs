@@ -1,0 +1,241 @@
+//! What the headers of a request say: tenant, media types, context (ETSI GS CIM 009, clauses 6.3.4 to 6.3.6).
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use fogflow_config::Compatibility;
+use fogflow_ngsi::context::Context;
+use fogflow_ngsi::ld::{self, ProblemType, Rules};
+use serde_json::Value;
+
+use super::reply::Fault;
+use crate::engine::Engine;
+use crate::face::params::Params;
+use crate::identity::Identity;
+
+/// A media type of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    JsonLd,
+    GeoJson,
+}
+
+impl Media {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Media::Json => "application/json",
+            Media::JsonLd => "application/ld+json",
+            Media::GeoJson => "application/geo+json",
+        }
+    }
+}
+
+/// A media type of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    None,
+    Json,
+    JsonLd,
+    MergePatch,
+    Other,
+}
+
+/// A request without its body.
+pub(super) struct Call {
+    pub(super) identity: Identity,
+    pub(super) params: Params,
+    /// URL of the context in the `Link` header.
+    link: Option<String>,
+    content: Content,
+    accept: Option<Media>,
+    accept_text: String,
+    /// Whether upstream's manners are asked for.
+    pub(super) lenient: bool,
+}
+
+impl FromRequestParts<Engine> for Call {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, engine: &Engine) -> Result<Self, Fault> {
+        let identity = Identity::of(&parts.headers).map_err(Fault::bad)?;
+        let params = Params::from_request_parts(parts, engine).await.map_err(|(_, message)| Fault::bad(message))?;
+        let lenient = engine.config().compatibility == Compatibility::Fogflow3;
+        let accept_text = text(&parts.headers, header::ACCEPT).to_owned();
+        Ok(Call {
+            identity,
+            params,
+            link: link(&parts.headers, lenient),
+            content: content(text(&parts.headers, header::CONTENT_TYPE)),
+            accept: accept(&accept_text),
+            accept_text,
+            lenient,
+        })
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn content(value: &str) -> Content {
+    match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "" => Content::None,
+        "application/json" => Content::Json,
+        "application/ld+json" => Content::JsonLd,
+        "application/merge-patch+json" => Content::MergePatch,
+        _ => Content::Other,
+    }
+}
+
+/// The media type that suits best: the highest weight, then the order in the header.
+fn accept(value: &str) -> Option<Media> {
+    if value.trim().is_empty() {
+        return Some(Media::Json);
+    }
+    let mut best: Option<(f32, Media)> = None;
+    for part in value.split(',') {
+        let mut pieces = part.split(';').map(str::trim);
+        let media = match pieces.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" | "application/*" | "*/*" => Media::Json,
+            "application/ld+json" => Media::JsonLd,
+            "application/geo+json" => Media::GeoJson,
+            _ => continue,
+        };
+        let weight = pieces.find_map(|piece| piece.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+        if weight > 0.0 && best.is_none_or(|(other, _)| weight > other) {
+            best = Some((weight, media));
+        }
+    }
+    best.map(|(_, media)| media)
+}
+
+/// The first link to a context; upstream takes any link with a URL for one.
+fn link(headers: &HeaderMap, lenient: bool) -> Option<String> {
+    let links = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(",<"));
+    links.filter_map(|link| link.trim_start().trim_start_matches('<').split_once('>')).find_map(|(url, rest)| {
+        let is_context = rest.contains("json-ld#context") || lenient && url.starts_with("http");
+        is_context.then(|| url.trim().to_owned())
+    })
+}
+
+impl Call {
+    /// The media type for an answer.
+    pub(super) fn media(&self) -> Result<Media, Fault> {
+        let unacceptable = || Fault::with_status(StatusCode::NOT_ACCEPTABLE, format!("Accept: `{}` is none of JSON's", self.accept_text));
+        self.accept.ok_or_else(unacceptable)
+    }
+
+    /// As [`media`](Self::media) where GeoJSON makes no sense.
+    pub(super) fn plain_media(&self) -> Result<Media, Fault> {
+        match self.media()? {
+            Media::GeoJson => Err(Fault::with_status(StatusCode::NOT_ACCEPTABLE, "Accept: application/geo+json is for entities")),
+            media => Ok(media),
+        }
+    }
+
+    /// How bodies are read.
+    pub(super) fn rules(&self, mode: ld::Mode) -> Rules {
+        Rules { mode, lenient: self.lenient }
+    }
+
+    /// The context of a request whose body has none: that of the `Link` header, else the core.
+    pub(super) async fn context(&self, engine: &Engine) -> Result<Arc<Context>, Fault> {
+        match &self.link {
+            Some(url) => self.resolve(engine, &Value::from(url.as_str())).await,
+            None => Ok(Context::core()),
+        }
+    }
+
+    /// The context of a request with this body, which must be an object or array in one of NGSI-LD's media types.
+    pub(super) async fn body_context(&self, engine: &Engine, body: &[u8]) -> Result<Arc<Context>, Fault> {
+        self.check_content()?;
+        let inside = ld::context_member(body)?;
+        self.choose(engine, inside).await
+    }
+
+    /// The context of one element of a batch.
+    pub(super) async fn element_context(&self, engine: &Engine, text: &str) -> Result<Arc<Context>, Fault> {
+        if self.content != Content::JsonLd {
+            return self.context(engine).await;
+        }
+        let inside = ld::context_member(text.as_bytes())?;
+        self.choose(engine, inside).await
+    }
+
+    async fn choose(&self, engine: &Engine, inside: Option<Value>) -> Result<Arc<Context>, Fault> {
+        match (self.content, inside) {
+            (Content::JsonLd, Some(source)) => {
+                if self.link.is_some() && !self.lenient {
+                    return Err(Fault::bad("Link: the context of application/ld+json is in the body"));
+                }
+                self.resolve(engine, &source).await
+            }
+            (Content::JsonLd, None) => Err(Fault::bad("@context: is missing, which application/ld+json needs")),
+            (_, Some(_)) if !self.lenient => {
+                Err(Fault::bad("@context: is for application/ld+json; with application/json use a Link header"))
+            }
+            _ => self.context(engine).await,
+        }
+    }
+
+    /// Whether the body is in one of NGSI-LD's media types.
+    pub(super) fn check_content(&self) -> Result<(), Fault> {
+        match self.content {
+            Content::Json | Content::JsonLd | Content::MergePatch => Ok(()),
+            _ if self.lenient => Err(Fault::bad("Missing Headers or Incorrect Header values!")),
+            Content::None => Err(Fault::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: is missing")),
+            Content::Other => {
+                Err(Fault::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json or application/ld+json"))
+            }
+        }
+    }
+
+    async fn resolve(&self, engine: &Engine, source: &Value) -> Result<Arc<Context>, Fault> {
+        match engine.contexts().resolve(source).await {
+            Ok(context) => Ok(context),
+            // Upstream's clients name contexts that no longer exist.
+            Err(error) if self.lenient => {
+                tracing::info!(%error, "the core context stands in");
+                Ok(Context::core())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A tenant in which nobody ever wrote anything does not exist (clause 6.3.14).
+    pub(super) fn check_tenant(&self, engine: &Engine) -> Result<(), Fault> {
+        let tenant = &self.identity.tenant;
+        if tenant.is_default() || engine.state().with_space(tenant, |_| ()).is_some() {
+            return Ok(());
+        }
+        Err(Fault::new(ProblemType::NonexistentTenant, format!("there is no tenant {}", tenant.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_type_of_the_highest_weight_is_chosen() {
+        assert_eq!(accept(""), Some(Media::Json));
+        assert_eq!(accept("application/json;q=0.5, application/ld+json"), Some(Media::JsonLd));
+        assert_eq!(accept("text/html, */*;q=0.1"), Some(Media::Json));
+        assert_eq!(accept("text/html"), None);
+        assert_eq!(accept("application/json;q=0"), None);
+    }
+
+    #[test]
+    fn a_link_is_a_context_if_it_says_so() {
+        let headers = |value: &'static str| [(header::LINK, value.parse().unwrap())].into_iter().collect::<HeaderMap>();
+        let good = headers("<https://example.org/c.jsonld>; rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"");
+        assert_eq!(link(&good, false).as_deref(), Some("https://example.org/c.jsonld"));
+        let bare = headers("<https://example.org/c.jsonld>");
+        assert_eq!(link(&bare, false), None);
+        assert_eq!(link(&bare, true).as_deref(), Some("https://example.org/c.jsonld"));
+        assert_eq!(link(&headers("<{{link}}>"), true), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! NGSI-LD (ETSI GS CIM 009, version 1.8): entities, batch operations, subscriptions, types, contexts.
+//!
+//! Thin: a request is decoded with its `@context`, the [engine](crate::engine) does the work, the answer is compacted
+//! with the same context. Status codes are the standard's; `broker.compatibility: fogflow-3` gives upstream's where its
+//! tests contradict the standard (each such place asks [`call::Call::lenient`]).
+//!
+//! Not offered: the temporal interface, registrations of context sources (FogFlow's brokers find each other through
+//! discovery), and notifications at an interval, for which `timeInterval` is taken as throttling.
+
+mod attributes;
+mod batch;
+mod call;
+mod contexts;
+mod entities;
+mod query;
+mod reply;
+mod selection;
+mod subscribe;
+mod subscriptions;
+mod types;
+
+use fogflow_chassis::{Access, Routes};
+
+use crate::engine::Engine;
+pub(crate) use reply::error;
+
+/// The routes.
+#[must_use]
+pub fn routes(body_limit: usize) -> Routes<Engine> {
+    let any = Access::Anyone;
+    Routes::new("FogFlow broker")
+        .post("/ngsi-ld/v1/entities", any, "Creates an entity", entities::create)
+        .post("/ngsi-ld/v1/entities/", any, "Creates an entity", entities::create)
+        .get("/ngsi-ld/v1/entities", any, "Finds entities at all brokers", query::get)
+        .get("/ngsi-ld/v1/entities/", any, "Finds entities at all brokers", query::get)
+        .get("/ngsi-ld/v1/entities/{id}", any, "An entity, wherever it is", entities::show)
+        .put("/ngsi-ld/v1/entities/{id}", any, "Replaces an entity", entities::replace)
+        .patch("/ngsi-ld/v1/entities/{id}", any, "Merges a patch into an entity", entities::merge)
+        .delete("/ngsi-ld/v1/entities/{id}", any, "Deletes an entity", entities::delete)
+        .post("/ngsi-ld/v1/entities/{id}/attrs", any, "Adds attributes to an entity", attributes::append)
+        .post("/ngsi-ld/v1/entities/{id}/attrs/", any, "Adds attributes to an entity", attributes::append)
+        .patch("/ngsi-ld/v1/entities/{id}/attrs", any, "Updates attributes of an entity", attributes::update)
+        .patch("/ngsi-ld/v1/entities/{id}/attrs/", any, "Updates attributes of an entity", attributes::update)
+        .patch("/ngsi-ld/v1/entities/{id}/attrs/{attribute}", any, "Updates a part of an attribute", attributes::partial)
+        .put("/ngsi-ld/v1/entities/{id}/attrs/{attribute}", any, "Replaces an attribute", attributes::replace)
+        .delete("/ngsi-ld/v1/entities/{id}/attrs/{attribute}", any, "Deletes an attribute", attributes::delete)
+        .post("/ngsi-ld/v1/entityOperations/create", any, "Creates entities", batch::create)
+        .post("/ngsi-ld/v1/entityOperations/upsert", any, "Creates or replaces entities", batch::upsert)
+        .post("/ngsi-ld/v1/entityOperations/upsert/", any, "Creates or replaces entities", batch::upsert)
+        .post("/ngsi-ld/v1/entityOperations/update", any, "Updates entities", batch::update)
+        .post("/ngsi-ld/v1/entityOperations/merge", any, "Merges patches into entities", batch::merge)
+        .post("/ngsi-ld/v1/entityOperations/delete", any, "Deletes entities", batch::delete)
+        .post("/ngsi-ld/v1/entityOperations/query", any, "Finds entities by a query in the body", query::post)
+        .post("/ngsi-ld/v1/subscriptions", any, "Subscribes to entities", subscriptions::create)
+        .post("/ngsi-ld/v1/subscriptions/", any, "Subscribes to entities", subscriptions::create)
+        .get("/ngsi-ld/v1/subscriptions", any, "The subscriptions", subscriptions::list)
+        .get("/ngsi-ld/v1/subscriptions/", any, "The subscriptions", subscriptions::list)
+        .get("/ngsi-ld/v1/subscriptions/{id}", any, "A subscription", subscriptions::show)
+        .patch("/ngsi-ld/v1/subscriptions/{id}", any, "Changes a subscription", subscriptions::change)
+        .delete("/ngsi-ld/v1/subscriptions/{id}", any, "Ends a subscription", subscriptions::delete)
+        .get("/ngsi-ld/v1/types", any, "The types of entities of this broker", types::types)
+        .get("/ngsi-ld/v1/types/{name}", any, "A type of entities of this broker", types::type_details)
+        .get("/ngsi-ld/v1/attributes", any, "The attributes of entities of this broker", types::attributes)
+        .get("/ngsi-ld/v1/attributes/{name}", any, "An attribute of entities of this broker", types::attribute_details)
+        .post("/ngsi-ld/v1/jsonldContexts", any, "Hosts an @context", contexts::host)
+        .get("/ngsi-ld/v1/jsonldContexts", any, "The @contexts that this broker keeps", contexts::list)
+        .get("/ngsi-ld/v1/jsonldContexts/{id}", any, "An @context", contexts::show)
+        .delete("/ngsi-ld/v1/jsonldContexts/{id}", any, "Forgets an @context or loads it again", contexts::remove)
+        .post("/ngsi-ld/v1/notifyContext", any, "Stores the entities of a notification of another broker", batch::notify)
+        .post("/ngsi-ld/v1/notifyContext/", any, "Stores the entities of a notification of another broker", batch::notify)
+        .body_limit(body_limit)
+        .errors(reply::error)
+}
