@@ -102,7 +102,6 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         state: Arc::clone(&state),
         writer: writer.clone(),
         registrar: Arc::clone(&registrar),
-        notifier: Arc::clone(&notifier),
         metrics: Arc::clone(&metrics),
     }));
     let devices = Arc::new(Devices::load(Arc::clone(&store), http).await.context("the devices cannot be read")?);

@@ -47,6 +47,13 @@ impl TypeQuery {
     }
 }
 
+impl std::fmt::Display for TypeQuery {
+    /// The selection with expanded names.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.write(f, &|name, f| f.write_str(name.as_ref().map_or("*", Name::as_str)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +69,8 @@ mod tests {
         assert!(matches("(Home|Flat);Rented", &["Rented", "Flat"]));
         assert!(!matches("(Home|Flat);Rented", &["Flat"]));
         assert!(matches("*", &["Anything"]));
+        let text = TypeQuery::parse("(Home|Flat);Rented", &|term| Name::new(term)).unwrap().to_string();
+        assert_eq!(text, "(Home|Flat);Rented");
         let plain = TypeQuery::parse("A|B", &|term| Name::new(term)).unwrap();
         assert_eq!(plain.alternatives().unwrap().len(), 2);
         assert_eq!(TypeQuery::parse("A;B", &|term| Name::new(term)).unwrap().alternatives(), None);
