@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, UsageError};
+use fogflow_chassis::{CancellationToken, Process, Security, UsageError};
 use fogflow_config::{Config, ContainerManagement};
 use fogflow_orchestration::WorkerProfile;
 use tokio::sync::{mpsc, watch};
@@ -50,6 +50,8 @@ pub use crate::task::restart::RestartPolicy;
 
 /// How long tasks may take to end with the worker, below the grace of the process.
 const CLOSE_LIMIT: Duration = Duration::from_secs(12);
+
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A worker that runs.
 #[derive(Clone, Debug)]
@@ -85,7 +87,16 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
 
     let router =
         http::router(HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine) }, process, &Security::from_config(config)?);
-    let http = fogflow_chassis::serve(process, "worker", SocketAddr::from((config.listen_ip(), config.worker.http_port)), router).await?;
+    let address = SocketAddr::from((config.listen_ip(), config.worker.http_port));
+    let http = match fogflow_chassis::serve(process, "worker", address, router.clone()).await {
+        // Upstream's workers listen nowhere, so that any number of them (`-i 1`, `-i 2`) start on one machine. Masters learn
+        // the port from the profile.
+        Err(error) if !matches!(config.instance.as_str(), "" | "0") => {
+            tracing::info!(%error, "another port is taken for the worker's HTTP interface");
+            fogflow_chassis::serve(process, "worker", SocketAddr::new(address.ip(), 0), router).await?
+        }
+        outcome => outcome?,
+    };
 
     table.restore().await;
     let profile = profile(&settings, engine.as_ref(), config.worker_url_at(http.port()));
@@ -114,6 +125,10 @@ fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crat
     process.tasks.spawn_restarting("worker/heartbeat", {
         let (messages, shutdown) = (Arc::clone(messages), shutdown.clone());
         move || Arc::clone(&messages).beat(shutdown.clone())
+    });
+    process.tasks.spawn_restarting("worker/sweep", {
+        let (messages, shutdown) = (Arc::clone(messages), shutdown.clone());
+        move || sweep(Arc::clone(&messages), shutdown.clone())
     });
     let ready = process.readiness.part("bus");
     let (mut connected, mut consuming) = (messages.bus.connected(), messages.consuming.subscribe());
@@ -148,6 +163,16 @@ fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crat
             () = closing => {}
         }
     });
+}
+
+/// Ends strays now and then: what an engine started after it had answered too late, or could not list at the start.
+async fn sweep(messages: Arc<Messages>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(SWEEP_EVERY) => messages.table.sweep().await,
+        }
+    }
 }
 
 fn open(settings: &Settings) -> anyhow::Result<StateDirectory> {

@@ -63,6 +63,7 @@ async fn replay(world: &World, endpoint: &str, rows: usize) {
     let text = std::fs::read_to_string(file).unwrap();
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let client = client();
     for line in lines.take(rows) {
         let attributes: Vec<Value> = names
             .iter()
@@ -74,7 +75,7 @@ async fn replay(world: &World, endpoint: &str, rows: usize) {
             .collect();
         let element = json!({"entityId": {"type": "WeatherStation", "id": "Station.Seattle"}, "attributes": attributes});
         let body = json!({"subscriptionId": "1", "contextResponses": [{"contextElement": element, "statusCode": {"code": 200}}]});
-        let status = client().post(format!("{endpoint}/notifyContext")).json(&body).send().await.unwrap().status();
+        let status = client.post(format!("{endpoint}/notifyContext")).json(&body).send().await.unwrap().status();
         assert!(status.is_success(), "{status}; {}", world.log("Task.t.main.1"));
     }
 }

@@ -7,7 +7,7 @@
 mod early;
 mod fence;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fogflow_chassis::Supervisor;
@@ -66,6 +66,8 @@ struct Inner {
     entries: HashMap<String, Entry>,
     fence: Fence,
     early: EarlyInputs,
+    /// Tasks whose record on disk is older than what is known here.
+    unsaved: BTreeSet<String>,
     closing: bool,
 }
 
@@ -88,18 +90,6 @@ impl TaskTable {
     pub(crate) async fn restore(self: &Arc<Self>) {
         let state = Arc::clone(&self.around.state);
         let records = tokio::task::spawn_blocking(move || state.records()).await.unwrap_or_default();
-        let known: Vec<String> = records.iter().map(|record| record.task.id.clone()).collect();
-        match self.around.engine.list_mine().await {
-            Ok(owned) => {
-                for stray in owned.into_iter().filter(|owned| !known.contains(&owned.task_id)) {
-                    tracing::warn!(task = stray.task_id, handle = stray.handle, "nobody knows this task any more; it is ended");
-                    if let Err(error) = self.around.engine.stop(&stray.task_id).await {
-                        tracing::warn!(task = stray.task_id, %error, "it cannot be ended");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "tasks of an earlier start cannot be listed"),
-        }
         {
             let mut inner = self.inner.lock();
             for record in records {
@@ -111,12 +101,31 @@ impl TaskTable {
                 self.insert(&mut inner, record.task, leaving);
             }
         }
+        self.sweep().await;
         self.tell();
+    }
+
+    /// Ends what the engine runs for this worker although the table does not know it.
+    pub(crate) async fn sweep(&self) {
+        let owned = match self.around.engine.list_mine().await {
+            Ok(owned) => owned,
+            Err(error) => return tracing::warn!(%error, "what this worker runs cannot be listed; that is tried again later"),
+        };
+        for stray in owned {
+            // Looked up for each anew: a task may have come while others were ended.
+            if self.inner.lock().entries.contains_key(&stray.task_id) {
+                continue;
+            }
+            tracing::warn!(task = stray.task_id, handle = stray.handle, "nobody knows this task any more; it is ended");
+            if let Err(error) = self.around.engine.stop(&stray.task_id).await {
+                tracing::warn!(task = stray.task_id, %error, "it cannot be ended");
+            }
+        }
     }
 
     /// Applies a command. When this returns, the change is on disk and the actors know.
     pub(crate) async fn apply(self: &Arc<Self>, command: Command) -> std::io::Result<Applied> {
-        let (applied, changed) = {
+        let applied = {
             let mut inner = self.inner.lock();
             if inner.closing {
                 return Ok(Applied::Stale);
@@ -129,20 +138,31 @@ impl TaskTable {
                 Command::Whole(desired) => self.whole(&mut inner, desired),
             }
         };
-        for (task_id, record) in changed {
-            files::write_async(self.around.state.of(&task_id).join(TASK_FILE), record).await?;
-        }
+        self.save().await?;
         self.tell();
         Ok(applied)
     }
 
-    fn add(&self, inner: &mut Inner, mut task: ScheduledTaskInstance, with_early: bool) -> Outcome {
+    /// Writes every record that is not on disk yet, also one that an earlier command could not write.
+    async fn save(&self) -> std::io::Result<()> {
+        let unsaved: Vec<String> = self.inner.lock().unsaved.iter().cloned().collect();
+        for task_id in unsaved {
+            let record = record_of(&self.inner.lock(), &task_id);
+            if let Some(record) = record {
+                files::write_async(self.around.state.of(&task_id).join(TASK_FILE), record).await?;
+            }
+            self.inner.lock().unsaved.remove(&task_id);
+        }
+        Ok(())
+    }
+
+    fn add(&self, inner: &mut Inner, mut task: ScheduledTaskInstance, with_early: bool) -> Applied {
         if task.id.is_empty() {
             tracing::warn!("a task without an id is not taken");
-            return (Applied::Unchanged, Vec::new());
+            return Applied::Unchanged;
         }
         if !inner.fence.admit(&task.id, Stamp { epoch: task.epoch, generation: task.generation }) {
-            return (Applied::Stale, Vec::new());
+            return Applied::Stale;
         }
         if with_early {
             for input in inner.early.take(&task.id) {
@@ -153,41 +173,41 @@ impl TaskTable {
         }
         let id = task.id.clone();
         match inner.entries.get_mut(&id) {
-            Some(entry) if entry.leaving.is_none() && *entry.task == task => return (Applied::Unchanged, Vec::new()),
+            Some(entry) if entry.leaving.is_none() && *entry.task == task => return Applied::Unchanged,
             Some(entry) => {
                 entry.leaving = None;
                 entry.task = Arc::new(task);
             }
             None => self.insert(inner, task, None),
         }
-        (Applied::Changed, record_of(inner, &id))
+        inner.unsaved.insert(id);
+        Applied::Changed
     }
 
     /// A master's whole set. What it does not name goes; outputs of tasks that moved stay, since they are written
     /// elsewhere by now.
-    fn whole(&self, inner: &mut Inner, desired: DesiredTasks) -> Outcome {
+    fn whole(&self, inner: &mut Inner, desired: DesiredTasks) -> Applied {
         if !inner.fence.admit_full(&desired) {
-            return (Applied::Stale, Vec::new());
+            return Applied::Stale;
         }
-        let mut changed = Vec::new();
         let surplus: Vec<String> = inner
             .entries
             .iter()
             .filter(|(id, entry)| entry.leaving.is_none() && !desired.tasks.iter().any(|task| task.id == **id))
             .map(|(id, _)| id.clone())
             .collect();
+        let mut changed = !surplus.is_empty();
         for id in surplus {
-            let moved = desired.moved.contains(&id);
             if let Some(entry) = inner.entries.get_mut(&id) {
-                entry.leaving = Some(moved);
+                entry.leaving = Some(desired.moved.contains(&id));
             }
-            changed.extend(record_of(inner, &id));
+            inner.unsaved.insert(id);
         }
         for mut task in desired.tasks {
             task.epoch = task.epoch.or(Some(desired.epoch));
-            changed.extend(self.add(inner, task, false).1);
+            changed |= self.add(inner, task, false) == Applied::Changed;
         }
-        (if changed.is_empty() { Applied::Unchanged } else { Applied::Changed }, changed)
+        if changed { Applied::Changed } else { Applied::Unchanged }
     }
 
     /// Adds an entry; [`TaskTable::tell`] starts its actor.
@@ -308,11 +328,9 @@ impl TaskTable {
     }
 }
 
-type Outcome = (Applied, Vec<(String, TaskRecord)>);
-
-fn remove(inner: &mut Inner, task: &ScheduledTaskInstance) -> Outcome {
+fn remove(inner: &mut Inner, task: &ScheduledTaskInstance) -> Applied {
     if !inner.fence.admit(&task.id, Stamp { epoch: task.epoch, generation: task.generation }) {
-        return (Applied::Stale, Vec::new());
+        return Applied::Stale;
     }
     inner.early.take(&task.id);
     match inner.entries.get_mut(&task.id) {
@@ -322,24 +340,25 @@ fn remove(inner: &mut Inner, task: &ScheduledTaskInstance) -> Outcome {
             let mut last = (*entry.task).clone();
             last.generation = task.generation.or(last.generation);
             entry.task = Arc::new(last);
-            (Applied::Changed, record_of(inner, &task.id))
+            inner.unsaved.insert(task.id.clone());
+            Applied::Changed
         }
-        _ => (Applied::Unchanged, Vec::new()),
+        _ => Applied::Unchanged,
     }
 }
 
-fn add_input(inner: &mut Inner, flow: FlowInfo) -> Outcome {
+fn add_input(inner: &mut Inner, flow: FlowInfo) -> Applied {
     let id = flow.task_instance_id;
     if !inner.fence.admit(&id, Stamp { epoch: flow.epoch, generation: flow.generation }) {
-        return (Applied::Stale, Vec::new());
+        return Applied::Stale;
     }
     let Some(entry) = inner.entries.get_mut(&id).filter(|entry| entry.leaving.is_none()) else {
         inner.early.keep(&id, flow.input_stream);
-        return (Applied::Changed, Vec::new());
+        return Applied::Changed;
     };
     if entry.task.inputs.contains(&flow.input_stream) && flow.generation.is_none_or(|generation| entry.task.generation == Some(generation))
     {
-        return (Applied::Unchanged, Vec::new());
+        return Applied::Unchanged;
     }
     let mut task = (*entry.task).clone();
     task.generation = flow.generation.or(task.generation);
@@ -347,35 +366,35 @@ fn add_input(inner: &mut Inner, flow: FlowInfo) -> Outcome {
         task.inputs.push(flow.input_stream);
     }
     entry.task = Arc::new(task);
-    (Applied::Changed, record_of(inner, &id))
+    inner.unsaved.insert(id);
+    Applied::Changed
 }
 
 /// An input of a task that is not known is nothing to remove (FAULT 9: upstream's worker died of it).
-fn remove_input(inner: &mut Inner, flow: &FlowInfo) -> Outcome {
+fn remove_input(inner: &mut Inner, flow: &FlowInfo) -> Applied {
     let id = &flow.task_instance_id;
     if !inner.fence.admit(id, Stamp { epoch: flow.epoch, generation: flow.generation }) {
-        return (Applied::Stale, Vec::new());
+        return Applied::Stale;
     }
     inner.early.forget(id, &flow.input_stream.id);
-    let Some(entry) = inner.entries.get_mut(id) else { return (Applied::Unchanged, Vec::new()) };
+    let Some(entry) = inner.entries.get_mut(id) else { return Applied::Unchanged };
     let mut task = (*entry.task).clone();
     task.inputs.retain(|input| input.id != flow.input_stream.id);
     task.generation = flow.generation.or(task.generation);
     if *entry.task == task {
-        return (Applied::Unchanged, Vec::new());
+        return Applied::Unchanged;
     }
     entry.task = Arc::new(task);
-    (Applied::Changed, record_of(inner, id))
+    inner.unsaved.insert(id.clone());
+    Applied::Changed
 }
 
-fn record_of(inner: &Inner, task_id: &str) -> Vec<(String, TaskRecord)> {
-    let record = inner.entries.get(task_id).map(|entry| {
-        let phase = match entry.leaving {
-            None => Phase::Wanted,
-            Some(false) => Phase::Leaving,
-            Some(true) => Phase::LeavingKeepOutputs,
-        };
-        (task_id.to_owned(), TaskRecord { task: (*entry.task).clone(), phase })
-    });
-    record.into_iter().collect()
+fn record_of(inner: &Inner, task_id: &str) -> Option<TaskRecord> {
+    let entry = inner.entries.get(task_id)?;
+    let phase = match entry.leaving {
+        None => Phase::Wanted,
+        Some(false) => Phase::Leaving,
+        Some(true) => Phase::LeavingKeepOutputs,
+    };
+    Some(TaskRecord { task: (*entry.task).clone(), phase })
 }

@@ -82,14 +82,17 @@ impl Actor {
     /// Starts the task, attends to it, starts it again when it ends; returns when the wish has changed.
     async fn keep_running(&mut self, task: &Arc<ScheduledTaskInstance>, failures: &mut Failures) {
         let fingerprint = contract::fingerprint(task);
+        // A task that counts as failed stays so in the reports until it is up.
+        let mut is_failed = false;
         loop {
-            match self.run_once(task, &fingerprint).await {
+            match self.run_once(task, &fingerprint, !is_failed).await {
                 End::Unwanted => return,
                 End::Failed { reason, ran, unrunnable } => {
                     failures.note(&self.policy, ran);
                     let delay = if unrunnable { self.policy.longest } else { failures.delay(&self.policy) };
                     let task = Arc::clone(&self.desired.borrow().task);
-                    if unrunnable || failures.is_failed(&self.policy) {
+                    is_failed = unrunnable || failures.is_failed(&self.policy);
+                    if is_failed {
                         self.reporter.state(&task, TaskState::Failed, reason);
                     } else {
                         self.reporter.state(&task, TaskState::Starting, format!("{reason}; it is started again"));
@@ -107,7 +110,7 @@ impl Actor {
         }
     }
 
-    async fn run_once(&mut self, task: &Arc<ScheduledTaskInstance>, fingerprint: &str) -> End {
+    async fn run_once(&mut self, task: &Arc<ScheduledTaskInstance>, fingerprint: &str, with_progress: bool) -> End {
         let cancel = CancellationToken::new();
         let launch = Launch {
             task: Arc::clone(task),
@@ -116,7 +119,11 @@ impl Actor {
             cancel: cancel.clone(),
         };
         let reporter = &self.reporter;
-        let progress = |state| reporter.state(task, state, "");
+        let progress = |state| {
+            if with_progress {
+                reporter.state(task, state, "");
+            }
+        };
         let started = {
             let ensure = self.around.engine.ensure(&launch, &progress);
             tokio::pin!(ensure);

@@ -83,7 +83,7 @@ pub(crate) fn container(launch: &Launch, worker_id: &str, content: &Content, add
         let binding = PortBinding { host_ip: Some(addresses.publish.to_string()), host_port: Some(port.to_string()) };
         (format!("{port}/tcp"), Some(vec![binding]))
     });
-    let capabilities = contract::parameter(&task.parameters, "capabilities").map(|list| words(list)).filter(|list| !list.is_empty());
+    let capabilities = contract::parameter(&task.parameters, "capabilities").map(words).filter(|list| !list.is_empty());
     let host_config = HostConfig {
         port_bindings: Some(bindings.collect()),
         memory: Some(memory(&task.parameters)),
