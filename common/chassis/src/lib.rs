@@ -4,6 +4,7 @@
 //! in one process, by `fogflow up`). Nothing here knows what a service does.
 
 mod access;
+mod body;
 mod client;
 mod cors;
 mod errors;

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use axum_server::tls_rustls::RustlsConfig;
 use fogflow_config::Config;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,12 +21,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use crate::body::PatientBody;
 use crate::errors::UsageError;
 use crate::process::Process;
 use crate::tls;
 
 /// A request head must arrive within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Each part of a request body must arrive within this time after the one before it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests in flight may take this long after shutdown began; then their connections are cut.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Pause when the system has no more descriptors.
@@ -49,6 +53,7 @@ pub async fn serve(process: &Process, what: &str, addr: SocketAddr, router: Rout
 }
 
 /// When `https.enabled`: binds a second, encrypted listener for the same router that demands a client certificate. Else `None`.
+/// New certificates in the same files are used for new connections within seconds.
 ///
 /// # Errors
 /// [`UsageError`] when the address cannot be bound or a certificate cannot be used.
@@ -64,13 +69,14 @@ pub async fn serve_tls(
     }
     let listener = bind(what, addr).await?;
     let local = listener.local_addr().context("the listener has no address")?;
-    let server_config = tls::server_config(&config.https)?;
+    let tls_config = RustlsConfig::from_config(tls::server_config(&config.https)?);
     tracing::info!(service = %process.name, address = %local, "{what} listens (TLS, client certificates)");
     let handle = axum_server::Handle::new();
     let std_listener = listener.into_std().context("the listener cannot be handed over")?;
-    let server = axum_server::from_tcp_rustls(std_listener, axum_server::tls_rustls::RustlsConfig::from_config(server_config))
-        .context("the TLS listener cannot be used")?
-        .handle(handle.clone());
+    let server =
+        axum_server::from_tcp_rustls(std_listener, tls_config.clone()).context("the TLS listener cannot be used")?.handle(handle.clone());
+    let (https, shutdown) = (config.https.clone(), process.shutdown.clone());
+    process.tasks.spawn(format!("{what} certificates"), async move { tls::renew(tls_config, https, shutdown).await });
     let shutdown = process.shutdown.clone();
     process.tasks.spawn(format!("{what} TLS shutdown"), async move {
         shutdown.cancelled().await;
@@ -132,7 +138,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     // Answers are written at once; waiting to fill a packet only adds delay.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(PatientBody::new(body, BODY_TIMEOUT)));
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
         async move { router.call(request).await }

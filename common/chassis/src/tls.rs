@@ -1,16 +1,21 @@
 //! TLS with rustls and ring: mutual between components, certificates from PEM files.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use axum_server::tls_rustls::RustlsConfig;
 use fogflow_config::HttpsConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::errors::UsageError;
+
+const LOOK: Duration = Duration::from_secs(2);
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -34,6 +39,30 @@ pub(crate) fn server_config(https: &HttpsConfig) -> anyhow::Result<Arc<ServerCon
         .map_err(|error| UsageError(format!("https.my_certificate and https.my_key: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Looks at the certificate files every [`LOOK`] and takes new ones over for new connections. Files that cannot be used (one of two
+/// is written, the other not yet) leave the old ones in force.
+pub(crate) async fn renew(config: RustlsConfig, https: HttpsConfig, shutdown: CancellationToken) {
+    let mut known = times(&https);
+    while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+        let current = times(&https);
+        if current == known {
+            continue;
+        }
+        match server_config(&https) {
+            Ok(new) => {
+                config.reload_from_config(new);
+                known = current;
+                tracing::info!("the new certificates are in use");
+            }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the new certificates cannot be used; the old ones stay"),
+        }
+    }
+}
+
+fn times(https: &HttpsConfig) -> [Option<SystemTime>; 3] {
+    [&https.my_certificate, &https.my_key, &https.my_ca].map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
 }
 
 /// A client: with our certificate and CA when TLS is enabled, else with the system's CAs, if it has any.

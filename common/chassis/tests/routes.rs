@@ -1,5 +1,7 @@
 //! What every declared route gets: access, limits, errors in its face's form, metrics, OpenAPI, CORS.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use axum::body::Bytes;

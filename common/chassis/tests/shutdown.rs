@@ -1,5 +1,7 @@
 //! How a process ends: in-flight requests finish, idle and hanging connections do not hold it, failures are told.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

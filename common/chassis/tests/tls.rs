@@ -1,5 +1,7 @@
 //! Mutual TLS: peers of one installation reach each other, nobody else gets a byte.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::Path;
@@ -54,6 +56,25 @@ async fn only_clients_with_a_certificate_of_the_installation_are_answered() {
 
     process.shutdown.cancel();
     assert!(process.tasks.drain(support::SOON).await.unfinished.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_certificates_are_taken_over_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = installation(folder.path());
+    let process = Process::new("test");
+    let router = Routes::new("t").get("/a", Access::Anyone, "A", || async { "a" }).build((), &process, &Security::with_token("t"));
+    let addr = serve_tls(&process, "broker", "127.0.0.1:0".parse().unwrap(), router, &config).await.unwrap().unwrap();
+    let url = format!("https://127.0.0.1:{}/a", addr.port());
+    assert!(http_client(&config).unwrap().get(&url).send().await.is_ok());
+    // The same paths, another authority.
+    let renewed = installation(folder.path());
+    let began = std::time::Instant::now();
+    while http_client(&renewed).unwrap().get(&url).send().await.is_err() {
+        assert!(began.elapsed() < support::SOON, "the new certificates are not in use");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    process.shutdown.cancel();
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One trace goes through a service: continued from the request's header, handed on, and sent to the collector.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use axum::body::Bytes;

@@ -1,5 +1,7 @@
 //! What the clients send, and how they understand what comes back, against a server that plays each part.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

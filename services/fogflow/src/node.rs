@@ -49,21 +49,18 @@ pub(crate) fn up(args: UpArgs) -> ExitCode {
 
 async fn start(config: Arc<Config>, process: Process, demo: Option<demo::Speed>) -> anyhow::Result<()> {
     let edge = is_edge(&config);
-    let buses = Buses::new(&config, edge);
-    let mut addresses = vec![("site", format!("{}, state in {}", config.site_id, config.data_dir.display()))];
-    if !edge {
-        fogflow_discovery::start(Arc::clone(&config), &process.child("discovery")).await?;
-        addresses.push(("discovery", config.discovery_url()));
+    if edge {
+        start_edge(&config, &process).await?
+    } else {
+        start_all(&config, &process).await?
     }
-    fogflow_broker::start(Arc::clone(&config), &process.child("broker")).await?;
+    let mut addresses = vec![("site", format!("{}, state in {}", config.site_id, config.data_dir.display()))];
     addresses.push(("broker", format!("{}  (also /v2 and /ngsi-ld/v1)", config.broker_url())));
+    addresses.push(("worker", config.worker_url()));
+    addresses.push(("discovery", config.discovery_url()));
     if !edge {
-        fogflow_designer::start(Arc::clone(&config), &process.child("designer"), buses.open("designer").await?).await?;
-        fogflow_master::start(Arc::clone(&config), &process.child("master"), buses.open(&config.master_id()).await?).await?;
         addresses.push(("master", config.master_url()));
     }
-    fogflow_worker::start(Arc::clone(&config), &process.child("worker"), buses.open(&config.worker_id(&config.instance)).await?).await?;
-    addresses.push(("worker", config.worker_url()));
     addresses.push(("page", format!("{}/index.html", config.designer_url())));
     if let Some(speed) = demo.filter(|_| !edge) {
         let child = process.child("demo");
@@ -75,6 +72,34 @@ async fn start(config: Arc<Config>, process: Process, demo: Option<demo::Speed>)
     }
     // A closed output is no reason not to run.
     let _ = print(&text);
+    Ok(())
+}
+
+/// All five at once: none waits for another, each opens its store meanwhile.
+async fn start_all(config: &Arc<Config>, process: &Process) -> anyhow::Result<()> {
+    let buses = Buses::new(config, BusEngine::Inprocess);
+    let children = ["discovery", "broker", "designer", "master", "worker"].map(|name| process.child(name));
+    let [discovery, broker, designer, master, worker] = &children;
+    let (bus_of_designer, bus_of_master, bus_of_worker) =
+        (buses.open("designer").await?, buses.open(&config.master_id()).await?, buses.open(&config.worker_id(&config.instance)).await?);
+    tokio::try_join!(
+        Box::pin(fogflow_discovery::start(Arc::clone(config), discovery)),
+        Box::pin(fogflow_broker::start(Arc::clone(config), broker)),
+        Box::pin(fogflow_designer::start(Arc::clone(config), designer, bus_of_designer)),
+        Box::pin(fogflow_master::start(Arc::clone(config), master, bus_of_master)),
+        Box::pin(fogflow_worker::start(Arc::clone(config), worker, bus_of_worker)),
+    )?;
+    Ok(())
+}
+
+/// Broker and worker near the devices; everything else is at `coreservice_ip`.
+async fn start_edge(config: &Arc<Config>, process: &Process) -> anyhow::Result<()> {
+    let bus = Buses::new(config, BusEngine::Rabbitmq).open(&config.worker_id(&config.instance)).await?;
+    let (broker, worker) = (process.child("broker"), process.child("worker"));
+    tokio::try_join!(
+        Box::pin(fogflow_broker::start(Arc::clone(config), &broker)),
+        Box::pin(fogflow_worker::start(Arc::clone(config), &worker, bus)),
+    )?;
     Ok(())
 }
 
@@ -90,11 +115,10 @@ enum Buses {
 }
 
 impl Buses {
-    fn new(config: &Config, edge: bool) -> Self {
-        match config.bus.engine {
-            Some(BusEngine::Rabbitmq) => Buses::Amqp(config.amqp_url()),
-            None if edge => Buses::Amqp(config.amqp_url()),
-            None | Some(BusEngine::Inprocess) => Buses::Shared(Arc::new(InProcessBus::new())),
+    fn new(config: &Config, default: BusEngine) -> Self {
+        match config.bus.engine.unwrap_or(default) {
+            BusEngine::Rabbitmq => Buses::Amqp(config.amqp_url()),
+            BusEngine::Inprocess => Buses::Shared(Arc::new(InProcessBus::new())),
         }
     }
 

@@ -44,7 +44,7 @@ fn write(config: &Config, to: &Path) -> anyhow::Result<(usize, u64)> {
         }
     }
     let data = &config.data_dir;
-    let services = services(data).with_context(|| data.display().to_string())?;
+    let services = services(data).map_err(|error| UsageError(format!("{}: {error}", data.display())))?;
     ensure!(!services.is_empty(), UsageError(format!("there is no state in {}", data.display())));
     let _locks: Vec<File> = services.iter().map(|service| lock(&data.join(service))).collect::<anyhow::Result<_>>()?;
     let partial = to.with_extension("partial");

@@ -1,0 +1,74 @@
+//! A request body that may not stand still for ever.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::BoxError;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// Fails when the next part does not come in time. A body that is there already costs no timer.
+pub(crate) struct PatientBody<B> {
+    inner: B,
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> PatientBody<B> {
+    pub(crate) fn new(inner: B, limit: Duration) -> Self {
+        PatientBody { inner, limit, waiting: None }
+    }
+}
+
+impl<B> Body for PatientBody<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            self.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let limit = self.limit;
+        let sleep = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Some(Err("the request body did not arrive in time".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body as AxumBody, Bytes, to_bytes};
+    use futures::{StreamExt as _, stream};
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_body_that_stands_still_fails_and_one_that_comes_in_parts_does_not() {
+        let half = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"half"))]).chain(stream::pending());
+        let body = AxumBody::new(PatientBody::new(AxumBody::from_stream(half.boxed()), LIMIT));
+        let error = to_bytes(body, 100).await.unwrap_err().to_string();
+        assert!(error.contains("did not arrive in time"), "{error}");
+
+        let slow = stream::iter(0..5).then(|part| async move {
+            tokio::time::sleep(LIMIT / 5).await;
+            Ok::<_, std::io::Error>(Bytes::from(part.to_string()))
+        });
+        let body = AxumBody::new(PatientBody::new(AxumBody::from_stream(slow.boxed()), LIMIT));
+        assert_eq!(to_bytes(body, 100).await.unwrap(), "01234");
+    }
+}
