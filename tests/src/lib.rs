@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod node;
+pub mod proxy;
 pub mod servers;
 pub mod sink;
 pub mod tasks;

@@ -14,7 +14,7 @@ struct SmallDisk<'a>(&'a Path);
 impl<'a> SmallDisk<'a> {
     fn mount(at: &'a Path) -> Option<Self> {
         std::fs::create_dir_all(at).ok()?;
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(at).status().ok()?;
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400m", "tmpfs"]).arg(at).status().ok()?;
         status.success().then_some(SmallDisk(at))
     }
 }
@@ -43,7 +43,7 @@ async fn writes_are_refused_on_a_full_disk_and_nothing_is_lost() {
     let ballast = data.join("ballast");
     let mut acknowledged = vec!["Kept".to_owned()];
     let filler = "x".repeat(30_000);
-    let _ = Command::new("sh").arg("-c").arg(format!("head -c 64m /dev/zero > {}", ballast.display())).status();
+    let _ = Command::new("sh").arg("-c").arg(format!("head -c 1g /dev/zero > {}", ballast.display())).status();
     let mut refused = false;
     for index in 0..4_000 {
         let id = format!("Big.{index}");

@@ -37,11 +37,8 @@ pub(super) async fn register(
     }
     for part in &request.registrations {
         for entity in &part.entities {
-            let device = Device {
-                registration: registration.clone(),
-                provider: part.providing_application.clone(),
-                document: document.clone(),
-            };
+            let device =
+                Device { registration: registration.clone(), provider: part.providing_application.clone(), document: document.clone() };
             if let Err(error) = engine.devices().put(&identity.tenant, &entity.id, device).await {
                 return Ok(reply::error(Http::SERVICE_UNAVAILABLE, &error.to_string()));
             }
@@ -60,7 +57,7 @@ fn entity_id(id: &str, identity: &Identity) -> SmolStr {
 pub(super) async fn show(State(engine): State<Engine>, identity: Identity, Path(id): Path<String>) -> Response {
     match engine.devices().get(&identity.tenant, &entity_id(&id, &identity)) {
         Some(device) => reply::json(Http::OK, &device.document),
-        None => reply::json(Http::NOT_FOUND, &Value::Null),
+        None => reply::error(Http::NOT_FOUND, "no device is registered under this id"),
     }
 }
 
