@@ -94,8 +94,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let contexts = Contexts::load(Arc::clone(&store), sender.clone(), base).await.context("the @contexts cannot be read")?;
     let contexts = Arc::new(contexts);
     let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts)));
-    let registrar =
-        Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
+    let registrar = Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
     let federation = Arc::new(Federation::new(Parts {
         me: me.clone(),
         peers,
@@ -139,6 +138,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
 fn router(config: &Config, engine: &Engine, process: &Process) -> anyhow::Result<axum::Router> {
     let security = Security::from_config(config)?;
     let routes: Routes<Engine> = face::v1::routes(config.broker.max_body_bytes)
+        .merge(face::v2::routes(config.broker.max_body_bytes))
         .merge(face::ld::routes(config.broker.max_body_bytes))
         .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error));
     Ok(routes.build(engine.clone(), process, &security))
@@ -153,13 +153,7 @@ fn free_port(config: &Config) -> anyhow::Result<u16> {
 }
 
 /// Takes up the subscriptions where they were, and publishes what nobody has been told yet.
-async fn resume(
-    store: &SharedStore,
-    state: &State,
-    notifier: &Notifier,
-    federation: &Federation,
-    process: &SmolStr,
-) -> anyhow::Result<()> {
+async fn resume(store: &SharedStore, state: &State, notifier: &Notifier, federation: &Federation, process: &SmolStr) -> anyhow::Result<()> {
     let cursors = cursor::load(store, process).await?;
     let head = cursors.as_ref().map_or(0, |cursors| cursors.head);
     for (subscription, stored) in registry::load(store).await? {

@@ -31,7 +31,8 @@ impl Identity {
     /// # Errors
     /// A sentence for the client when a tenant or path has characters that it must not have.
     pub fn of(headers: &HeaderMap) -> Result<Self, String> {
-        let text = |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| format!("{name}: not readable as text"))).transpose();
+        let text =
+            |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| format!("{name}: not readable as text"))).transpose();
         let tenant = match text("ngsild-tenant")? {
             Some(tenant) if !tenant.is_empty() => tenant,
             _ => text("fiware-service")?.unwrap_or_default(),

@@ -38,9 +38,7 @@ impl Metrics {
         let seconds = vec![0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
         let metrics = Metrics {
             updates: IntCounter::new("fogflow_broker_updates_total", "Committed writes of entities")?,
-            commit_size: Histogram::with_opts(
-                HistogramOpts::new("fogflow_broker_commit_writes", "Writes per commit").buckets(sizes),
-            )?,
+            commit_size: Histogram::with_opts(HistogramOpts::new("fogflow_broker_commit_writes", "Writes per commit").buckets(sizes))?,
             commit_seconds: Histogram::with_opts(
                 HistogramOpts::new("fogflow_broker_commit_seconds", "Duration of a commit").buckets(seconds),
             )?,

@@ -56,8 +56,8 @@ impl Devices {
             after = page.documents.last().map(|document| document.key.clone());
             for document in page.documents {
                 let value = document.value.as_deref().unwrap_or_default();
-                let device = serde_json::from_slice(value)
-                    .map_err(|error| StoreError::Damaged(format!("device {}: {error}", document.key.id)))?;
+                let device =
+                    serde_json::from_slice(value).map_err(|error| StoreError::Damaged(format!("device {}: {error}", document.key.id)))?;
                 known.insert((Tenant(document.key.tenant), document.key.id), device);
             }
             if !page.more {

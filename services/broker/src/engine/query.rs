@@ -1,6 +1,5 @@
 //! Reading entities by filter.
 
-
 use fogflow_ngsi::v1::Restriction;
 use fogflow_ngsi::v1::Scope;
 use smol_str::SmolStr;
@@ -141,4 +140,3 @@ impl Engine {
         state.visit(&identity.tenant, &reach, |record| !wanted(&record) || visit(record));
     }
 }
-

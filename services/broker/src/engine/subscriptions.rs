@@ -92,7 +92,8 @@ impl Engine {
         }
         if subscription.id.is_empty() {
             let id = uuid::Uuid::new_v4();
-            subscription.id = if subscription.face == Face::Ld { format_smolstr!("urn:ngsi-ld:Subscription:{id}") } else { format_smolstr!("{id}") };
+            subscription.id =
+                if subscription.face == Face::Ld { format_smolstr!("urn:ngsi-ld:Subscription:{id}") } else { format_smolstr!("{id}") };
         }
         let filter = checked(&subscription)?;
         if !registry::save(&inner.store, &subscription, true).await? {

@@ -26,7 +26,11 @@ impl Federation {
     ///
     /// # Errors
     /// Never.
-    pub async fn hand_over(self: Arc<Self>, mut elsewhere: mpsc::Receiver<Vec<RemovedEntity>>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn hand_over(
+        self: Arc<Self>,
+        mut elsewhere: mpsc::Receiver<Vec<RemovedEntity>>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         tokio::pin!(stop);
         loop {
             let entities = tokio::select! {

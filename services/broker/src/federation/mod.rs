@@ -23,7 +23,6 @@ use tokio::sync::Notify;
 
 use crate::change::Origin;
 use crate::metrics::Metrics;
-use crate::notifier::Notifier;
 use crate::registrar::{Me, Registrar};
 use crate::state::State;
 use crate::state::committer::Writer;
@@ -39,7 +38,6 @@ pub struct Federation {
     state: Arc<State>,
     writer: Writer,
     registrar: Arc<Registrar>,
-    notifier: Arc<Notifier>,
     metrics: Arc<Metrics>,
     /// Recently found owners, by tenant and id.
     owners: owners::Cache,
@@ -62,8 +60,6 @@ pub struct Parts {
     pub writer: Writer,
     /// What discovery is told.
     pub registrar: Arc<Registrar>,
-    /// Our subscribers.
-    pub notifier: Arc<Notifier>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -72,14 +68,13 @@ impl Federation {
     /// A federation that knows nobody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { me, peers, state, writer, registrar, notifier, metrics } = parts;
+        let Parts { me, peers, state, writer, registrar, metrics } = parts;
         Federation {
             me,
             peers,
             state,
             writer,
             registrar,
-            notifier,
             metrics,
             owners: owners::Cache::default(),
             watched: Mutex::default(),

@@ -110,13 +110,7 @@ impl Federation {
     }
 
     /// Entities of one broker by id.
-    pub(super) async fn fetch(
-        &self,
-        owner: &Owner,
-        tenant: &Tenant,
-        origin: &Origin,
-        ids: &[SmolStr],
-    ) -> Result<Vec<Keyed>, ClientError> {
+    pub(super) async fn fetch(&self, owner: &Owner, tenant: &Tenant, origin: &Origin, ids: &[SmolStr]) -> Result<Vec<Keyed>, ClientError> {
         let context = self.tenant_context(tenant, origin);
         if owner.is_ours() {
             let wanted = peer::Wanted { tenant: tenant.clone(), ids: ids.to_vec() };

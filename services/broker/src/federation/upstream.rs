@@ -13,7 +13,9 @@ fn v1(command: &Command) -> Option<(UpdateAction, Entity)> {
     match &command.action {
         Action::Upsert { patch, .. } | Action::Append { patch, overwrite: true } => Some((UpdateAction::Update, patch.clone())),
         Action::Create(entity) | Action::Replace { entity, .. } => Some((UpdateAction::Update, entity.clone())),
-        Action::Update { patch, .. } | Action::ReplaceAttributes(patch) | Action::Merge(patch) => Some((UpdateAction::Update, patch.clone())),
+        Action::Update { patch, .. } | Action::ReplaceAttributes(patch) | Action::Merge(patch) => {
+            Some((UpdateAction::Update, patch.clone()))
+        }
         Action::Delete => Some((UpdateAction::Delete, Entity::new(&command.key.id, None, Timestamp::now()))),
         Action::Append { overwrite: false, .. } | Action::DeleteAttributes(_) | Action::Reconcile(_) | Action::GiveAway(_) => None,
     }

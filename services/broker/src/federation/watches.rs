@@ -49,6 +49,10 @@ struct Placed {
 }
 
 impl Part {
+    fn drop_id(&mut self, id: &str) {
+        self.wanted.remove(id);
+    }
+
     fn settled(&self, owner: &Owner) -> bool {
         match &self.placed {
             None => self.wanted.is_empty(),
@@ -129,17 +133,17 @@ impl Federation {
                 // What is ours now is nobody else's any more.
                 if code != 410 {
                     for id in ids {
-                        entry.owners.values_mut().for_each(|part| drop(part.wanted.remove(&id)));
+                        entry.owners.values_mut().for_each(|part| part.drop_id(&id));
                     }
                 }
             } else if code == 410 {
                 if let Some(part) = entry.owners.get_mut(&owner) {
-                    ids.for_each(|id| drop(part.wanted.remove(&id)));
+                    ids.for_each(|id| part.drop_id(&id));
                 }
             } else {
                 let ids: Vec<SmolStr> = ids.collect();
                 for (_, part) in entry.owners.iter_mut().filter(|(other, _)| **other != owner) {
-                    ids.iter().for_each(|id| drop(part.wanted.remove(id)));
+                    ids.iter().for_each(|id| part.drop_id(id));
                 }
                 entry.owners.entry(owner).or_default().wanted.extend(ids);
             }

@@ -76,12 +76,7 @@ pub fn present(notifier: &Notifier) -> Cursors {
 ///
 /// # Errors
 /// Never; a failed write is tried again with the next one.
-pub async fn keep(
-    notifier: Arc<Notifier>,
-    store: SharedStore,
-    process: String,
-    stop: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+pub async fn keep(notifier: Arc<Notifier>, store: SharedStore, process: String, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let mut written = Cursors::default();
     let mut last = false;
@@ -147,7 +142,8 @@ pub async fn missed(store: &SharedStore, state: &State, from: Sequence) -> Resul
         match (state.record(&key), gone.get(&key)) {
             (Some(record), _) => changes.push(Arc::new(Change::snapshot(key, record.entity, record.sequence))),
             (None, Some(sequence)) => {
-                let mut change = Change::snapshot(key.clone(), Arc::new(fogflow_ngsi::Entity::new(&key.id, None, Default::default())), *sequence);
+                let mut change =
+                    Change::snapshot(key.clone(), Arc::new(fogflow_ngsi::Entity::new(&key.id, None, Default::default())), *sequence);
                 change.before = change.after.take();
                 changes.push(Arc::new(change));
             }

@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::outbox::Outbox;
-use super::request::{self, Outgoing};
+use super::request::{self, Built, Outgoing};
 use super::{Context, collect};
 use crate::change::Change;
 use crate::matcher::SharedWatch;
@@ -33,7 +33,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// One subscriber's URL.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     pub(super) url: SmolStr,
     ready: Mutex<VecDeque<SharedWatch<Outbox>>>,
     wake: Notify,
@@ -130,7 +130,7 @@ impl Endpoint {
         if taken.is_empty() {
             return true;
         }
-        let Some((outgoing, taken, rest)) = request::build(&watch.subscription, &context.contexts, taken) else {
+        let Some(Built { outgoing, carried, rest }) = request::build(&watch.subscription, &context.contexts, taken) else {
             outbox.queue.lock().sent();
             return true;
         };
@@ -145,7 +145,7 @@ impl Endpoint {
             // An idle connection that the subscriber closed just now looks like this.
             sent = send(context, &watch.subscription.target.format, &outgoing).await;
         }
-        self.settle(context, watch, taken, sent)
+        self.settle(context, watch, carried, sent)
     }
 
     fn settle(&self, context: &Context, watch: &SharedWatch<Outbox>, taken: Vec<Arc<Change>>, sent: Sent) -> bool {

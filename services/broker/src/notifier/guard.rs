@@ -12,10 +12,8 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Metadata services that do not have a link-local address.
-const METADATA: [IpAddr; 2] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-];
+const METADATA: [IpAddr; 2] =
+    [IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)), IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200))];
 
 /// Whether notifications may go to this address.
 #[must_use]
@@ -105,7 +103,9 @@ mod tests {
 
     #[test]
     fn tasks_on_this_machine_and_in_private_networks_are_allowed() {
-        for url in ["http://127.0.0.1:8888/v2", "http://0.0.0.0:8888/v2", "http://10.0.0.5:8066", "http://[::1]:1/", "https://example.org/a"] {
+        for url in
+            ["http://127.0.0.1:8888/v2", "http://0.0.0.0:8888/v2", "http://10.0.0.5:8066", "http://[::1]:1/", "https://example.org/a"]
+        {
             assert!(check(url).is_ok(), "{url}");
         }
     }

@@ -18,13 +18,13 @@ use foldhash::fast::RandomState;
 use crate::change::Change;
 
 /// Most changes that wait in order.
-pub const ORDERED: usize = 2000;
+pub(super) const ORDERED: usize = 2000;
 /// Most entities of which the newest state waits.
-pub const NEWEST: usize = 20_000;
+pub(super) const NEWEST: usize = 20_000;
 
 /// The queue of one subscription.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     ordered: VecDeque<Arc<Change>>,
     newest: Newest,
     coalescing: bool,
@@ -72,18 +72,18 @@ impl Newest {
 impl Queue {
     /// A queue for a subscriber that knows everything up to `floor`.
     #[must_use]
-    pub fn from(floor: Sequence) -> Self {
+    pub(super) fn from(floor: Sequence) -> Self {
         Queue { floor, ..Queue::default() }
     }
 
     /// A queue whose subscriber has to be sent all state newer than `after` first.
     #[must_use]
-    pub fn behind(after: Sequence) -> Self {
+    pub(super) fn behind(after: Sequence) -> Self {
         Queue { resync: Some(after), ..Queue::default() }
     }
 
     /// Adds a change. Returns whether an older one was given up for it.
-    pub fn push(&mut self, change: Arc<Change>) -> bool {
+    pub(super) fn push(&mut self, change: Arc<Change>) -> bool {
         if change.sequence <= self.floor && change.sequence != 0 {
             return false;
         }
@@ -105,7 +105,7 @@ impl Queue {
     }
 
     /// Adds state that was read for the subscriber, newest commit `head`; what waits and is part of it is dropped.
-    pub fn read(&mut self, changes: Vec<Arc<Change>>, head: Sequence) {
+    pub(super) fn read(&mut self, changes: Vec<Arc<Change>>, head: Sequence) {
         self.resync = None;
         self.floor = self.floor.max(head);
         let floor = self.floor;
@@ -121,7 +121,7 @@ impl Queue {
     }
 
     /// Takes what is to be sent next, up to `limit` changes. Tell [`Queue::sent`] or [`Queue::failed`] before taking again.
-    pub fn take(&mut self, limit: usize) -> Vec<Arc<Change>> {
+    pub(super) fn take(&mut self, limit: usize) -> Vec<Arc<Change>> {
         let taken = if self.coalescing {
             let taken = self.newest.take(limit);
             if self.newest.order.is_empty() {
@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// A part of what was taken is not being sent after all: it is next.
-    pub fn put_back(&mut self, rest: Vec<Arc<Change>>) {
+    pub(super) fn put_back(&mut self, rest: Vec<Arc<Change>>) {
         if self.coalescing {
             self.newest.put_back(rest);
         } else {
@@ -150,13 +150,13 @@ impl Queue {
     }
 
     /// What was taken has arrived, or was given up.
-    pub fn sent(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.sending = None;
     }
 
     /// What was taken has not arrived: it waits again, in front, and from now on only the newest state of each entity
     /// counts.
-    pub fn failed(&mut self, taken: Vec<Arc<Change>>) {
+    pub(super) fn failed(&mut self, taken: Vec<Arc<Change>>) {
         self.sending = None;
         let waiting: Vec<_> = self.ordered.drain(..).collect();
         self.coalescing = true;
@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Gives up all state that waits and remembers from where to read it again.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let cursor = self.cursor(Sequence::MAX);
         if cursor == Sequence::MAX {
             return;
@@ -184,25 +184,25 @@ impl Queue {
 
     /// From where the state has to be read before anything is sent.
     #[must_use]
-    pub fn resync(&self) -> Option<Sequence> {
+    pub(super) fn resync(&self) -> Option<Sequence> {
         self.resync
     }
 
     /// Changes that wait.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ordered.len() + self.newest.order.len()
     }
 
     /// Whether nothing waits, not even a reading of the state.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0 && self.resync.is_none()
     }
 
     /// Everything up to here has arrived, given that everything up to `published` has been pushed.
     #[must_use]
-    pub fn cursor(&self, published: Sequence) -> Sequence {
+    pub(super) fn cursor(&self, published: Sequence) -> Sequence {
         let waiting = self.ordered.iter().chain(self.newest.changes.values()).map(|change| change.sequence);
         let oldest = waiting.chain(self.sending).filter(|sequence| *sequence > 0).min();
         let cursor = oldest.map_or(published, |oldest| oldest - 1);
@@ -341,7 +341,10 @@ mod tests {
     #[test]
     fn memory_for_a_dead_subscriber_is_bounded() {
         let mut queue = Queue::default();
-        let taken = { queue.push(change(0, 1)); queue.take(1) };
+        let taken = {
+            queue.push(change(0, 1));
+            queue.take(1)
+        };
         queue.failed(taken);
         for sequence in 2..200_000 {
             let mut change = Arc::into_inner(change(0, sequence)).unwrap();

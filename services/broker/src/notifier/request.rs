@@ -23,24 +23,26 @@ const CORRELATOR: HeaderName = HeaderName::from_static("fiware-correlator");
 
 /// A request to a subscriber.
 #[derive(Debug)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     /// `POST`, or `DELETE` where the form wants it.
-    pub method: Method,
+    pub(super) method: Method,
     /// Where to.
-    pub url: Url,
+    pub(super) url: Url,
     /// Headers beside those of the client.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// The body, shared by attempts.
-    pub body: Bytes,
+    pub(super) body: Bytes,
 }
 
-/// Builds one request from the first of the changes. Returns it with the changes that it carries and those that it does
-/// not; nothing if the subscriber's URL cannot be used.
-pub fn build(
-    subscription: &Subscription,
-    contexts: &Contexts,
-    mut changes: Vec<Arc<Change>>,
-) -> Option<(Outgoing, Vec<Arc<Change>>, Vec<Arc<Change>>)> {
+/// A request, the changes that it carries, and those that it does not.
+pub(super) struct Built {
+    pub(super) outgoing: Outgoing,
+    pub(super) carried: Vec<Arc<Change>>,
+    pub(super) rest: Vec<Arc<Change>>,
+}
+
+/// Builds one request from the first of the changes; nothing if the subscriber's URL cannot be used.
+pub(super) fn build(subscription: &Subscription, contexts: &Contexts, mut changes: Vec<Arc<Change>>) -> Option<Built> {
     let count = run_length(subscription, &changes);
     let mut rest = changes.split_off(count.min(changes.len()));
     let mut extra = Vec::new();
@@ -84,7 +86,7 @@ pub fn build(
             push(&mut headers, name, value);
         }
     }
-    Some((Outgoing { method: Method::POST, url, headers, body }, changes, unused))
+    Some(Built { outgoing: Outgoing { method: Method::POST, url, headers, body }, carried: changes, rest: unused })
 }
 
 fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, value: &str) {

@@ -230,11 +230,7 @@ impl Registrar {
     }
 
     fn request(&self) -> RegisterContextRequest {
-        RegisterContextRequest {
-            broker_id: self.me.id.clone(),
-            generation: self.me.generation,
-            ..RegisterContextRequest::default()
-        }
+        RegisterContextRequest { broker_id: self.me.id.clone(), generation: self.me.generation, ..RegisterContextRequest::default() }
     }
 
     async fn post(&self, request: &RegisterContextRequest) -> Result<(), ClientError> {

@@ -185,7 +185,8 @@ impl Committer {
             // Two batches may be staged from one ready queue; the second must not touch the first one's entities.
             if self.busy.contains(&item.command.key) {
                 self.waiting.entry(item.command.key.clone()).or_default().push_back(item);
-            } else if let Err((item, refusal)) = staging.add(&self.state, item, now) {
+            } else if let Err(refused) = staging.add(&self.state, item, now) {
+                let (item, refusal) = *refused;
                 self.answer(item.job, item.place, Err(refusal));
             }
         }

@@ -113,7 +113,8 @@ impl Space {
     /// How many records `reach` has at most.
     #[must_use]
     pub fn count(&self, reach: &Reach) -> usize {
-        let sum = |index: &Map<Name, BTreeSet<u32>>, names: &[Name]| names.iter().filter_map(|name| index.get(name)).map(BTreeSet::len).sum();
+        let sum =
+            |index: &Map<Name, BTreeSet<u32>>, names: &[Name]| names.iter().filter_map(|name| index.get(name)).map(BTreeSet::len).sum();
         match reach {
             Reach::All => self.len(),
             Reach::Types(names) => sum(&self.by_type, names),

@@ -66,7 +66,7 @@ impl Staging {
     }
 
     /// Merges one command on the committed state or on what is staged before it.
-    pub(super) fn add(&mut self, state: &State, item: Item, now: Timestamp) -> Result<(), (Item, Refusal)> {
+    pub(super) fn add(&mut self, state: &State, item: Item, now: Timestamp) -> Result<(), Box<(Item, Refusal)>> {
         let group = self.by_key.get(&item.command.key).copied();
         let last = group.and_then(|group| self.groups.get(group)).and_then(|group| group.staged.last());
         let (before, expect) = match last {
@@ -78,7 +78,7 @@ impl Staging {
         };
         let merged = match merge(before.as_deref(), &item.command.action, now) {
             Ok(merged) => merged,
-            Err(refusal) => return Err((item, refusal)),
+            Err(refusal) => return Err(Box::new((item, refusal))),
         };
         let value = merged.after.as_ref().map(document::encode);
         let key = item.command.key.clone();

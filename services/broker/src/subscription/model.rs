@@ -209,13 +209,7 @@ impl Subscription {
     pub fn filter(&self) -> Result<Filter, String> {
         let selectors = self.entities.iter().cloned().map(Selector::new).collect::<Result<_, _>>()?;
         let conditions = restriction::conditions(&self.restriction, &self.geoproperty, &self.q, &self.scope_q)?;
-        Ok(Filter {
-            selectors,
-            all_attributes: self.required.clone(),
-            any_attribute: Vec::new(),
-            conditions,
-            path: self.path.clone(),
-        })
+        Ok(Filter { selectors, all_attributes: self.required.clone(), any_attribute: Vec::new(), conditions, path: self.path.clone() })
     }
 
     /// The shortest time between two notifications.

@@ -70,7 +70,10 @@ async fn subscription_1_to_something_that_is_not_there() {
     broker.subscribe(&interest("Result0", &sink)).await;
     broker.set("Other", "Result", "a", 1).await;
     create(&broker, &[], &result("Result0", FULL, 1, 2)).await;
-    until("only Result0", || holds(sink.elements().len() == 1 && sink.elements()[0]["entityId"]["id"] == "Result0", format!("{:?}", sink.elements()))).await;
+    until("only Result0", || {
+        holds(sink.elements().len() == 1 && sink.elements()[0]["entityId"]["id"] == "Result0", format!("{:?}", sink.elements()))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -86,7 +89,11 @@ async fn subscription_2_to_8_with_every_shape_of_entity() {
     ] {
         let element = subscribed(id, shape).await;
         assert_eq!(element["entityId"]["id"], id);
-        assert_eq!(element["attributes"].as_array().map_or(0, Vec::len), usize::from(shape.temperature) + usize::from(shape.pressure), "{element}");
+        assert_eq!(
+            element["attributes"].as_array().map_or(0, Vec::len),
+            usize::from(shape.temperature) + usize::from(shape.pressure),
+            "{element}"
+        );
         assert_eq!(element["domainMetadata"].is_array(), shape.location, "{element}");
         assert_eq!(element["entityId"]["type"].is_string(), shape.with_type, "{element}");
     }
@@ -134,7 +141,11 @@ async fn subscription_18_to_23_with_every_combination_of_headers() {
         assert_eq!((reply.status, reply.json["subscribeResponse"]["subscriptionId"].is_string()), (200, true), "{}", reply.text);
         create(&broker, &headers, &result(&id, FULL, 44, 60)).await;
         until("two notifications", || {
-            let count: usize = sink.received().iter().map(|one| one.body["contextResponses"].as_array().or(one.body["data"].as_array()).map_or(0, Vec::len)).sum();
+            let count: usize = sink
+                .received()
+                .iter()
+                .map(|one| one.body["contextResponses"].as_array().or(one.body["data"].as_array()).map_or(0, Vec::len))
+                .sum();
             holds(count == 2, format!("{:?}", sink.received()))
         })
         .await;
@@ -221,8 +232,11 @@ async fn cases_31_32_a_command_reaches_the_agent_of_the_device_f31() {
     let sent = until("the command at the agent", || agent.received().first().cloned().ok_or_else(|| "none".to_owned())).await;
     assert_eq!(sent.path, "/ngsi10/updateContext");
     assert_eq!((sent.headers["fiware-service"].to_str().unwrap(), sent.headers["fiware-servicepath"].to_str().unwrap()), ("openiot", "/"));
-    assert_eq!(sent.body, json!({"contextElements": [{"id": "Lamp.001", "type": "Lamp", "isPattern": "false",
-        "attributes": [{"name": "on", "type": "command", "value": ""}]}], "updateAction": "UPDATE"}));
+    assert_eq!(
+        sent.body,
+        json!({"contextElements": [{"id": "Lamp.001", "type": "Lamp", "isPattern": "false",
+        "attributes": [{"name": "on", "type": "command", "value": ""}]}], "updateAction": "UPDATE"})
+    );
     assert_eq!(broker.send("GET", "/ngsi10/entity/Lamp.001", &tenant, "").await.status, 404, "a command is not stored");
     let shown = broker.send("GET", "/NGSI9/registration/Lamp.001.openiot.~", &tenant, "").await;
     assert_eq!((shown.status, shown.json.is_object()), (200, true));

@@ -100,7 +100,8 @@ async fn memory_for_a_dead_subscriber_stays_bounded_and_nothing_newest_is_lost()
         broker.post("/ngsi10/updateContext", &json!({"contextElements": elements, "updateAction": "UPDATE"})).await;
     }
     let metrics = broker.get("/metrics").await.text;
-    let queued = metrics.lines().find_map(|line| line.strip_prefix("fogflow_broker_notifications_queued ")).unwrap().parse::<f64>().unwrap();
+    let queued =
+        metrics.lines().find_map(|line| line.strip_prefix("fogflow_broker_notifications_queued ")).unwrap().parse::<f64>().unwrap();
     assert!(queued <= 30_000.0, "{queued}");
     sink.up().await;
     let ids = || sink.values().into_iter().map(|(id, _)| id).collect::<std::collections::BTreeSet<_>>().len();

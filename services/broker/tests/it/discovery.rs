@@ -40,7 +40,6 @@ type Shared = Arc<Mutex<Inner>>;
 pub struct Discovery {
     addr: SocketAddr,
     inner: Shared,
-    http: reqwest::Client,
     server: JoinHandle<()>,
 }
 
@@ -57,7 +56,7 @@ impl Discovery {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Discovery { addr, inner, http: reqwest::Client::new(), server }
+        Discovery { addr, inner, server }
     }
 
     pub fn port(&self) -> u16 {
@@ -119,13 +118,6 @@ impl Discovery {
 
     pub fn requests(&self, path: &str) -> Vec<Value> {
         self.inner.lock().requests.iter().filter(|(other, _)| other == path).map(|(_, body)| body.clone()).collect()
-    }
-
-    /// Notifies the reference of an availability subscription.
-    pub async fn notify(&self, subscription: &str, code: u16, entities: &[(&str, &str)], url: &str, broker: &str) {
-        let reference = self.subscriptions()[subscription]["reference"].as_str().unwrap().to_owned();
-        let entities: Vec<Value> = entities.iter().map(|(id, kind)| json!({"id": id, "type": kind})).collect();
-        tell(&self.http, &reference, subscription, code, &entities, url, broker).await;
     }
 }
 

@@ -153,7 +153,9 @@ async fn a_query_finds_entities_everywhere_and_says_who_did_not_answer() {
     let query = json!({"entities": [{"type": "T", "isPattern": true}], "attributes": ["a"]});
     let reply = b.post("/ngsi10/queryContext", &query).await;
     assert_eq!(reply.json["contextResponses"].as_array().unwrap().len(), 2, "{}", reply.text);
-    let internal = b.post_with("/ngsi10/queryContext", &[("user-agent", "lightweight-iot-broker")], &json!({"entities": [{"id": "e1"}, {"id": "e2"}]})).await;
+    let internal = b
+        .post_with("/ngsi10/queryContext", &[("user-agent", "lightweight-iot-broker")], &json!({"entities": [{"id": "e1"}, {"id": "e2"}]}))
+        .await;
     assert_eq!(internal.json["contextResponses"].as_array().unwrap().len(), 1, "a broker's query is answered locally");
     a.kill().await;
     let reply = b.post("/ngsi10/queryContext", &query).await;
@@ -260,8 +262,13 @@ async fn an_upstream_broker_is_spoken_to_in_ngsi10_and_its_notifications_are_tak
     .await;
     assert_eq!(asked.body["entities"], json!([{"id": "u1"}]));
     assert_eq!(asked.body["reference"], b.running.url.as_str());
-    let foreign = b.post("/ngsi10/notifyContext", &json!({"subscriptionId": "guess", "contextResponses": [
-        {"contextElement": element("u1", "U", "a", 9), "statusCode": {"code": 200}}]})).await;
+    let foreign = b
+        .post(
+            "/ngsi10/notifyContext",
+            &json!({"subscriptionId": "guess", "contextResponses": [
+        {"contextElement": element("u1", "U", "a", 9), "statusCode": {"code": 200}}]}),
+        )
+        .await;
     assert_eq!((foreign.status, &foreign.json["responseCode"]["code"]), (200, &json!(404)), "{id}");
     assert!(sink.values().is_empty());
 }

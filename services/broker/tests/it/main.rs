@@ -1,6 +1,6 @@
 //! The broker behind its real router, over the in-memory store, with a stand-in for discovery and recording subscribers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, missing_docs, reason = "tests")]
 
 mod checklist;
 mod delivery;

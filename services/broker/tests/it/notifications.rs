@@ -58,8 +58,11 @@ async fn selected_attributes_are_sent_with_all_domain_metadata_and_must_all_be_t
         "domainMetadata": [{"name": "location", "type": "point", "value": {"latitude": 1.5, "longitude": 2.5}}]}], "updateAction": "UPDATE"});
     broker.post("/ngsi10/updateContext", &body).await;
     let elements = until("a notification", || holds(!sink.elements().is_empty(), "none").map(|()| sink.elements())).await;
-    assert_eq!(elements, [json!({"entityId": {"type": "T", "id": "e1"}, "attributes": [{"name": "b", "type": "float", "value": 2}],
-        "domainMetadata": [{"name": "location", "type": "point", "value": {"latitude": 1.5, "longitude": 2.5}}]})]);
+    assert_eq!(
+        elements,
+        [json!({"entityId": {"type": "T", "id": "e1"}, "attributes": [{"name": "b", "type": "float", "value": 2}],
+        "domainMetadata": [{"name": "location", "type": "point", "value": {"latitude": 1.5, "longitude": 2.5}}]})]
+    );
 }
 
 #[tokio::test]
@@ -121,7 +124,8 @@ async fn a_subscription_with_a_duration_ends_f37() {
     assert_eq!(listed().await, 404, "it is removed");
     broker.set("e1", "T", "a", 2).await;
     assert_eq!(sink.values().len(), 1);
-    let bad = broker.post("/ngsi10/subscribeContext", &json!({"entities": [{"id": "x"}], "duration": "soon", "reference": sink.url()})).await;
+    let bad =
+        broker.post("/ngsi10/subscribeContext", &json!({"entities": [{"id": "x"}], "duration": "soon", "reference": sink.url()})).await;
     assert_eq!(bad.status, 400);
 }
 

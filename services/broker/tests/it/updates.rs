@@ -41,8 +41,11 @@ async fn types_of_entity_attribute_and_metadata_can_change_f24() {
     broker.send("POST", "/ngsi10/updateContext", &[], again).await;
     let entity = broker.get("/ngsi10/entity/e1").await.json;
     assert_eq!(entity["entityId"]["type"], "New");
-    assert_eq!(entity["attributes"], json!([{"name": "a", "type": "string", "value": "x",
-        "metadata": [{"name": "m", "type": "string", "value": "one"}]}]));
+    assert_eq!(
+        entity["attributes"],
+        json!([{"name": "a", "type": "string", "value": "x",
+        "metadata": [{"name": "m", "type": "string", "value": "one"}]}])
+    );
 }
 
 #[tokio::test]
@@ -58,7 +61,15 @@ async fn an_orion_flat_element_is_stored_under_its_own_id_f35() {
 async fn bad_input_is_answered_with_400_in_v1s_form_and_nothing_is_written() {
     let broker = Broker::alone().await;
     for path in ["updateContext", "queryContext", "subscribeContext", "unsubscribeContext", "notifyContext", "notifyContextAvailability"] {
-        for body in ["", "{", "[]", "7", "\"x\"", "\u{0}", "{\"contextElements\":7,\"entities\":7,\"subscriptionId\":7,\"subscribeId\":[],\"contextResponses\":7,\"contextRegistrationResponses\":1}"] {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "7",
+            "\"x\"",
+            "\u{0}",
+            "{\"contextElements\":7,\"entities\":7,\"subscriptionId\":7,\"subscribeId\":[],\"contextResponses\":7,\"contextRegistrationResponses\":1}",
+        ] {
             let reply = broker.send("POST", &format!("/ngsi10/{path}"), &[], body.to_owned()).await;
             assert_eq!(reply.status, 400, "{path} {body:?}: {}", reply.text);
             assert!(reply.json["Error"].is_string(), "{path} {body:?}: {}", reply.text);
@@ -90,7 +101,8 @@ async fn a_full_store_refuses_writes_with_507_and_goes_on_reading_and_recovers()
     let reply = broker.post("/ngsi10/updateContext", &update("e1", "T", "a", 2)).await;
     assert_eq!((reply.status, &reply.json["errorCode"]["code"]), (507, &json!(507)), "{}", reply.text);
     assert_eq!(broker.get("/ngsi10/entity/e1/a").await.json["value"], 1, "a refused value is not shown");
-    let subscription = broker.post("/ngsi10/subscribeContext", &json!({"entities": [{"id": "e1"}], "reference": "http://127.0.0.1:9"})).await;
+    let subscription =
+        broker.post("/ngsi10/subscribeContext", &json!({"entities": [{"id": "e1"}], "reference": "http://127.0.0.1:9"})).await;
     assert_eq!(subscription.status, 507);
     store.full.store(false, Ordering::SeqCst);
     store.away.store(true, Ordering::SeqCst);
@@ -121,10 +133,15 @@ async fn a_write_that_loses_against_another_replica_is_merged_on_the_newer_state
     broker.set("e1", "T", "a", 1).await;
     let key = Key::new("entity", "", "/ e1");
     let document = store.inner.get(&key).await.unwrap().unwrap();
-    let theirs = String::from_utf8(document.value.unwrap().to_vec()).unwrap().replace("\"a\"", "\"a\"").replace("\"T\"", "\"Theirs\"");
+    let theirs = String::from_utf8(document.value.unwrap().to_vec()).unwrap().replace("\"T\"", "\"Theirs\"");
     store.inner.commit(Batch::one(Write { key, expect: Expect::Any, value: Some(theirs.into()) })).await.unwrap();
-    broker.post("/ngsi10/updateContext", &json!({"contextElements": [{"entityId": {"id": "e1"},
-        "attributes": [{"name": "b", "type": "float", "value": 2}]}], "updateAction": "UPDATE"})).await;
+    broker
+        .post(
+            "/ngsi10/updateContext",
+            &json!({"contextElements": [{"entityId": {"id": "e1"},
+        "attributes": [{"name": "b", "type": "float", "value": 2}]}], "updateAction": "UPDATE"}),
+        )
+        .await;
     let entity = broker.get("/ngsi10/entity/e1").await.json;
     assert_eq!(entity["entityId"]["type"], "Theirs", "{entity}");
     assert_eq!(entity["attributes"].as_array().unwrap().len(), 2, "{entity}");
@@ -171,7 +188,8 @@ async fn queries_filter_by_type_pattern_attributes_and_place() {
     assert_eq!(ask(json!({"entities": [{"type": "Car"}]})).await, ["Car.1", "Car.2", "Car.3"], "also without isPattern");
     assert_eq!(ask(json!({"entities": [{"id": "Car.*1", "isPattern": true}]})).await, ["Car.1", "Carriage.1"]);
     assert_eq!(ask(json!({"entities": [{"type": "Car"}], "attributes": ["a"]})).await, ["Car.1", "Car.2"]);
-    let circle = json!({"scopes": [{"scopeType": "circle", "scopeValue": {"centerLatitude": 49.4, "centerLongitude": 8.6, "radius": 1000}}]});
+    let circle =
+        json!({"scopes": [{"scopeType": "circle", "scopeValue": {"centerLatitude": 49.4, "centerLongitude": 8.6, "radius": 1000}}]});
     assert_eq!(ask(json!({"entities": [{"type": "Car"}], "restriction": circle})).await, ["Car.1"], "without a place no match (F 19)");
     let city = json!({"scopes": [{"scopeType": "stringQuery", "scopeValue": "city=Giessen"}]});
     assert_eq!(ask(json!({"entities": [{"type": "Car"}], "restriction": city})).await, ["Car.2"]);
@@ -181,7 +199,9 @@ async fn queries_filter_by_type_pattern_attributes_and_place() {
     assert_eq!(ask(json!({"entities": [{}]})).await, Vec::<String>::new());
     let bad = broker.post("/ngsi10/queryContext", &json!({"entities": [{"id": "(", "isPattern": true}]})).await;
     assert_eq!(bad.status, 400, "{}", bad.text);
-    for scope in [json!({"scopeType": "stringQuery", "scopeValue": "city"}), json!({"scopeType": "polygon", "scopeValue": {"vertices": []}})] {
+    for scope in
+        [json!({"scopeType": "stringQuery", "scopeValue": "city"}), json!({"scopeType": "polygon", "scopeValue": {"vertices": []}})]
+    {
         let bad = broker.post("/ngsi10/queryContext", &json!({"entities": [{"type": "Car"}], "restriction": {"scopes": [scope]}})).await;
         assert_eq!(bad.status, 400, "F 2, F 3: {}", bad.text);
     }

@@ -63,11 +63,7 @@ pub(super) async fn show(State(engine): State<Engine>, identity: Identity, Path(
     reply::raw(Http::OK, out)
 }
 
-pub(super) async fn attribute(
-    State(engine): State<Engine>,
-    identity: Identity,
-    Path((id, attribute)): Path<(String, String)>,
-) -> Response {
+pub(super) async fn attribute(State(engine): State<Engine>, identity: Identity, Path((id, attribute)): Path<(String, String)>) -> Response {
     let Some(entity) = engine.get(&identity, &id) else { return unknown(&id) };
     let Some(attribute) = entity.instances(&Name::new(&attribute)).next().cloned() else {
         return reply::error(Http::NOT_FOUND, &format!("entity {id} has no attribute {attribute}"));

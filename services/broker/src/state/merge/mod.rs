@@ -1,10 +1,15 @@
 //! The effect of an action on an entity: a pure function.
 
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
 use fogflow_ngsi::{Attribute, Detail, Entity, Json, Name, Timestamp};
 use serde_json::Value;
 
 use crate::change::Names;
 use crate::command::{Action, AttributeSelector, Effect, LD_NULL, Refusal};
+pub use reconcile::reconcile;
 
 /// What an action makes of an entity.
 #[derive(Debug)]
@@ -29,12 +34,9 @@ pub fn merge(current: Option<&Entity>, action: &Action, now: Timestamp) -> Resul
         (Action::Create(entity) | Action::Upsert { patch: entity, .. } | Action::Replace { entity, create: true }, None) => {
             Ok(created(entity, now))
         }
-        (Action::Reconcile(theirs), None) => Ok(Merged {
-            written: names(theirs),
-            after: Some(theirs.clone()),
-            effect: Effect::Created,
-            skipped: Vec::new(),
-        }),
+        (Action::Reconcile(theirs), None) => {
+            Ok(Merged { written: names(theirs), after: Some(theirs.clone()), effect: Effect::Created, skipped: Vec::new() })
+        }
         (_, None) => Err(Refusal::NotFound),
         (Action::Reconcile(theirs), Some(mine)) => {
             let after = reconcile(mine, theirs);
@@ -342,29 +344,4 @@ fn stamp(attribute: &mut Attribute, now: Timestamp) {
     for sub in attribute.detail.iter_mut().flat_map(|detail| &mut detail.attributes) {
         stamp(sub, now);
     }
-}
-
-/// Brings together two states of one entity that two brokers held for a while: per attribute the newer one wins, and
-/// nothing that only one of them has is lost. Used when an owner returns whose entity was taken over.
-#[must_use]
-pub fn reconcile(mine: &Entity, theirs: &Entity) -> Entity {
-    let mut result = mine.clone();
-    for attribute in &theirs.attributes {
-        match result.attributes.iter_mut().find(|existing| existing.same_instance(attribute)) {
-            Some(existing) if existing.modified_at >= attribute.modified_at => {}
-            Some(existing) => *existing = attribute.clone(),
-            None => result.attributes.push(attribute.clone()),
-        }
-    }
-    for name in &theirs.types {
-        if result.types.is_empty() || !result.types.contains(name) {
-            result.types.push(name.clone());
-        }
-    }
-    if result.scopes.is_empty() {
-        result.scopes.clone_from(&theirs.scopes);
-    }
-    result.created_at = result.created_at.min(theirs.created_at);
-    result.modified_at = result.modified_at.max(theirs.modified_at);
-    result
 }
