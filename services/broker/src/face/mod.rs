@@ -4,3 +4,4 @@ pub mod ld;
 mod params;
 pub mod peer;
 pub mod v1;
+pub mod v2;

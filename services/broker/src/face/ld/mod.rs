@@ -22,7 +22,6 @@ mod types;
 use fogflow_chassis::{Access, Routes};
 
 use crate::engine::Engine;
-pub(crate) use reply::error;
 
 /// The routes.
 #[must_use]

@@ -52,7 +52,7 @@ fn short<'a>(names: impl IntoIterator<Item = &'a Name>, context: &Context) -> Ve
 
 fn respond(mut value: Value, media: Media, context: &Context) -> Response {
     if media == Media::JsonLd {
-        let mut add = |value: &mut Value| {
+        let add = |value: &mut Value| {
             if let Value::Object(members) = value {
                 members.insert("@context".to_owned(), context.to_value());
             }
