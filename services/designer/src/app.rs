@@ -8,6 +8,7 @@ use fogflow_config::Config;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry as Metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cloud::Cloud;
 use crate::cloud::watch::Watched;
@@ -23,6 +24,8 @@ pub(crate) type Shared = Arc<App>;
 
 /// See the module.
 pub(crate) struct App {
+    /// Keeps the store open.
+    pub(crate) user: TaskTrackerToken,
     /// What is stored.
     pub registry: Arc<Registry>,
     /// The live picture.

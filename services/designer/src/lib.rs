@@ -25,6 +25,7 @@ mod validate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fogflow_bus::SharedBus;
@@ -33,12 +34,16 @@ use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
 use fogflow_config::{BusEngine, Config, StoreEngine};
 use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Counters, MOST_STREAMS, Shared};
 use crate::cloud::{Cloud, watch};
 use crate::live::Hub;
 use crate::photos::Photos;
 use crate::registry::{Changed, Registry};
+
+/// Longer than listeners wait for requests under way.
+const LONGEST_USE: Duration = Duration::from_secs(12);
 
 /// The designer as started.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +77,9 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     .await?;
     let http = http_client(&config)?;
     let security = Security::from_config(&config)?;
+    let users = TaskTracker::new();
     let app: Shared = Arc::new(App {
+        user: users.token(),
         registry: Arc::new(registry),
         hub,
         cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()))),
@@ -96,9 +103,14 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
 
     spawn(process, &app, &bus, agent);
     app.hub.probed("designer", &format!("http://{address}"), Ok((fogflow_chassis::VERSION.to_owned(), Some(true))));
+    // Requests under way and tasks may still write after shutdown began: the store closes when nobody can any more.
     let shutdown = process.shutdown.clone();
     process.tasks.spawn("close store", async move {
         shutdown.cancelled().await;
+        users.close();
+        if tokio::time::timeout(LONGEST_USE, users.wait()).await.is_err() {
+            tracing::warn!("the store is closed while somebody still uses it");
+        }
         if let Err(error) = store.close().await {
             tracing::warn!(%error, "the store did not close in order");
         }

@@ -19,7 +19,7 @@ use crate::registry::{Action, Registry};
 
 /// With several replicas one of them publishes: whoever has this lease.
 const LEASE: &str = "designer-outbox";
-const LEASE_TTL: Duration = Duration::from_secs(10);
+const LEASE_TTL: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Publishes what is in the outbox, for as long as the process runs.
@@ -33,11 +33,14 @@ pub(crate) async fn publish(registry: Arc<Registry>, bus: SharedBus, holder: Str
         failures = if drained { 0 } else { failures.saturating_add(1) };
         let pause = if drained { LONGEST_PAUSE } else { backoff(failures) };
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => break,
             () = registry.outbox_filled(), if drained => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
+    // The next one need not wait for the lease to end.
+    registry.store().release(LEASE, &holder).await?;
+    Ok(())
 }
 
 /// Publishes in order until the outbox is empty (`true`) or the bus refuses (`false`).
