@@ -29,6 +29,17 @@ export function fromElement(element) {
   return { entityId: element.entityId ?? {}, attributes: byName(element.attributes), metadata: byName(element.domainMetadata) };
 }
 
+/** An NGSI-LD entity (normalized) in the form of fromElement, for operators with `notify_format` `ngsi-ld`. */
+export function fromLd({ id = "", type = "", ...rest }) {
+  const attributes = {};
+  for (const [name, attribute] of Object.entries(rest)) {
+    if (name === "@context" || attribute === null || typeof attribute !== "object" || Array.isArray(attribute)) continue;
+    const value = attribute.value ?? attribute.object ?? null;
+    attributes[name] = { type: typeOf(value), value };
+  }
+  return { entityId: { id, type }, attributes, metadata: {} };
+}
+
 /** The reverse of fromElement. Attribute values may also be given plain: `{temp: 21.5}`. */
 export function toElement(entity) {
   const element = { entityId: { ...entity.entityId }, attributes: asList(entity.attributes) };

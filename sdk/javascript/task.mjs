@@ -4,9 +4,9 @@ import http from "node:http";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { Broker, fromElement, toElement } from "./ngsi.mjs";
+import { Broker, fromElement, fromLd, toElement } from "./ngsi.mjs";
 
-export { Broker, fromElement, toElement };
+export { Broker, fromElement, fromLd, toElement };
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const DRAIN_MS = 4_000;
@@ -82,16 +82,13 @@ export class Task {
   /** Calls the handler for every entity of a notification, one after the other. A failing call stops no other. */
   notify(notification) {
     const work = this.turn.then(async () => {
-      for (const response of notification.contextResponses ?? []) {
-        if (Number(response.statusCode?.code ?? 200) !== 200) continue;
-        await this.#call(response.contextElement);
-      }
+      for (const entity of entitiesOf(notification)) await this.#call(entity);
     });
     this.turn = work.catch(() => {});
     return work;
   }
 
-  async #call(element) {
+  async #call(entity) {
     // Handlers of older templates publish without waiting; what they began is awaited here, so that the answer means done.
     const begun = [];
     const track = (promise) => {
@@ -103,12 +100,23 @@ export class Task {
     const query = async (entities, restriction) => this.#broker().query(entities, restriction);
     const subscribe = async (entities, attributes) => this.#broker().subscribe(entities, this.reference, attributes);
     try {
-      await this.handler(fromElement(element), publish, query, subscribe);
+      await this.handler(entity, publish, query, subscribe);
       await Promise.all(begun);
     } catch (error) {
       console.error(error);
     }
   }
+}
+
+/** The entities of an NGSI-10 notification (`contextResponses`) or an NGSI-LD one (`data`). */
+function entitiesOf(notification) {
+  if (Array.isArray(notification.data)) {
+    return notification.data.filter((entity) => entity !== null && typeof entity === "object").map(fromLd);
+  }
+  const responses = Array.isArray(notification.contextResponses) ? notification.contextResponses : [];
+  return responses
+    .filter((response) => response?.contextElement && Number(response.statusCode?.code ?? 200) === 200)
+    .map((response) => fromElement(response.contextElement));
 }
 
 function readBody(request) {

@@ -176,6 +176,18 @@ impl BrokerClient {
         }
     }
 
+    /// Whether this broker has a subscription of this id.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn has_subscription(&self, id: &str, context: &Context) -> Result<bool, ClientError> {
+        match self.endpoint.call(Method::GET, &format!("/subscription/{}", encoded(id)), context.headers(), None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All subscriptions of clients at this broker: id to subscription.
     ///
     /// # Errors

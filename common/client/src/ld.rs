@@ -33,6 +33,18 @@ impl LdClient {
         }
     }
 
+    /// Whether there is a subscription of this id (clause 5.8.3).
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn has_subscription(&self, id: &str, tenant: &str) -> Result<bool, ClientError> {
+        match self.endpoint.call(Method::GET, &format!("/subscriptions/{}", encoded(id)), headers(tenant), None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes a subscription (clause 5.8.5); an unknown id is no error.
     ///
     /// # Errors

@@ -115,6 +115,23 @@ test("a handler that throws does not stop the entities after it", async (t) => {
   assert.deepEqual(broker.requests.map((request) => request.body.contextElements[0].attributes[0].value), [2]);
 });
 
+test("an NGSI-LD notification reaches the same handler", async (t) => {
+  const broker = await fakeBroker(t);
+  const task = await start(t, broker, ECHO);
+  const entity = { id: "urn:D:1", type: "T", v: { type: "Property", value: 9 }, "@context": "x" };
+  assert.equal((await task.post("/notifyContext", { type: "Notification", data: [entity, "no entity"] })).status, 200);
+  assert.deepEqual(broker.requests.map((request) => request.body.contextElements[0].attributes[0].value), [9]);
+});
+
+test("a malformed element does not stop the entities after it", async (t) => {
+  const broker = await fakeBroker(t);
+  const task = await start(t, broker, ECHO);
+  const body = notification(element("D.1", 7));
+  body.contextResponses.unshift(null, { contextElement: null }, { statusCode: { code: 404 }, contextElement: {} });
+  assert.equal((await task.post("/notifyContext", body)).status, 200);
+  assert.equal(broker.requests.length, 1);
+});
+
 test("bad input is refused and the task goes on", async (t) => {
   const broker = await fakeBroker(t);
   const task = await start(t, broker, ECHO);

@@ -5,7 +5,7 @@ A task is a process that a FogFlow worker starts. It listens on the port in the 
 ``handleEntity(entity, publish)`` of your ``function.py`` for each entity in them.
 """
 
-from .ngsi import Broker, BrokerError, from_element, to_element
+from .ngsi import Broker, BrokerError, from_element, from_ld, to_element
 from .runner import Publisher, Task, load_function, parameter, serve
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Publisher",
     "Task",
     "from_element",
+    "from_ld",
     "load_function",
     "parameter",
     "serve",

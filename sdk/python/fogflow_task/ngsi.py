@@ -37,6 +37,17 @@ def from_element(element):
     }
 
 
+def from_ld(entity):
+    """An NGSI-LD entity (normalized) in the form of :func:`from_element`, for operators with ``notify_format`` ``ngsi-ld``."""
+    attributes = {}
+    for name, attribute in entity.items():
+        if name in ("id", "type", "@context") or not isinstance(attribute, dict):
+            continue
+        value = attribute.get("value", attribute.get("object"))
+        attributes[name] = {"type": _type_of(value), "value": value}
+    return {"entityId": {"id": entity.get("id", ""), "type": entity.get("type", "")}, "attributes": attributes, "metadata": {}}
+
+
 def to_element(entity):
     """The reverse of :func:`from_element`. Attribute values may also be given plain: ``{"temp": 21.5}``."""
 

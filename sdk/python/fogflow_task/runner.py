@@ -10,7 +10,7 @@ import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .ngsi import Broker, BrokerError, from_element, to_element
+from .ngsi import Broker, BrokerError, from_element, from_ld, to_element
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -123,13 +123,25 @@ class Task:
         """Calls the function for every entity of a notification, one after the other. A failing call stops no other."""
         publisher = Publisher(self)
         with self._turn:
-            for response in notification.get("contextResponses") or []:
-                if response.get("statusCode", {}).get("code", 200) not in (200, "200"):
-                    continue
+            for entity in _entities(notification):
                 try:
-                    self.function(from_element(response["contextElement"]), publisher)
+                    self.function(entity, publisher)
                 except Exception:  # whatever the user's function raises belongs into its log
                     traceback.print_exc()
+
+
+def _entities(notification):
+    """The entities of an NGSI-10 notification (``contextResponses``) or an NGSI-LD one (``data``)."""
+    if isinstance(notification.get("data"), list):
+        return [from_ld(entity) for entity in notification["data"] if isinstance(entity, dict)]
+    responses = notification.get("contextResponses") or []
+    return [
+        from_element(response["contextElement"])
+        for response in responses
+        if isinstance(response, dict)
+        and isinstance(response.get("contextElement"), dict)
+        and (response.get("statusCode") or {}).get("code", 200) in (200, "200")
+    ]
 
 
 def _handler(task):

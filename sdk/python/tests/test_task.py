@@ -143,6 +143,19 @@ class TaskTest(unittest.TestCase):
         self.assertEqual(task.post("/notifyContext", notification(element("D.1", 1), element("D.2", 2)))[0], 200)
         self.assertEqual(self.broker.wait_for(1)[0][2]["contextElements"][0]["attributes"][0]["value"], 2)
 
+    def test_an_ngsi_ld_notification_reaches_the_same_function(self):
+        task = self.start(ECHO)
+        entity = {"id": "urn:D:1", "type": "T", "v": {"type": "Property", "value": 9}, "@context": "x"}
+        self.assertEqual(task.post("/notifyContext", {"type": "Notification", "data": [entity, "no entity"]})[0], 200)
+        self.assertEqual(self.broker.wait_for(1)[0][2]["contextElements"][0]["attributes"][0]["value"], 9)
+
+    def test_a_malformed_element_does_not_stop_the_entities_after_it(self):
+        task = self.start(ECHO)
+        body = notification(element("D.1", 7))
+        body["contextResponses"][:0] = [None, {"contextElement": None}, {"statusCode": {"code": 404}, "contextElement": {}}]
+        self.assertEqual(task.post("/notifyContext", body)[0], 200)
+        self.assertEqual(len(self.broker.wait_for(1)), 1)
+
     def test_bad_input_is_refused_and_the_task_goes_on(self):
         task = self.start(ECHO)
         self.assertEqual(task.post("/notifyContext", b"{")[0], 400)

@@ -56,6 +56,15 @@ impl Broker {
         gone_is_done(outcome)
     }
 
+    /// Whether the broker still has a subscription. One that cannot be asked is taken to have it.
+    pub async fn has_subscription(&self, task: &ScheduledTaskInstance, id: &str) -> bool {
+        let answer = match contract::notify_format(&task.parameters) {
+            NotifyFormat::NgsiV1 => self.v1.has_subscription(id, &context(task)).await,
+            NotifyFormat::NgsiLd => self.ld.has_subscription(id, tenant(task)).await,
+        };
+        answer.unwrap_or(true)
+    }
+
     /// Deletes entities, each `(id, type)`. One that does not exist counts as deleted.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use fogflow_chassis::{Access, Process, Routes, Security};
+use fogflow_chassis::{Access, CancellationToken, Process, Routes, Security};
 use fogflow_orchestration::{InputStream, OutputStream, ScheduledTaskInstance, TaskUpdate};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,6 +24,8 @@ const DEFAULT_TAIL: usize = 100;
 pub(crate) struct HttpState {
     pub(crate) table: Arc<TaskTable>,
     pub(crate) engine: Arc<dyn Engine>,
+    /// Ends logs that are followed, so that their readers do not hold up the end of the worker.
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// The routes.
@@ -86,7 +89,10 @@ async fn logs(State(state): State<HttpState>, Path(id): Path<String>, Query(quer
     }
     let range = LogRange { tail: query.tail.unwrap_or(DEFAULT_TAIL), follow: query.follow };
     match state.engine.logs(&id, range).await {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(text)).into_response(),
+        Ok(text) => {
+            let text = text.take_until(state.shutdown.clone().cancelled_owned());
+            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(text)).into_response()
+        }
         Err(EngineError::Unknown(_)) => not_found(&id),
         Err(error) => failure(StatusCode::BAD_GATEWAY, "EngineError", &error.to_string()),
     }

@@ -32,7 +32,7 @@ use fogflow_bus::SharedBus;
 use fogflow_chassis::{CancellationToken, Process, Security, UsageError};
 use fogflow_config::{Config, ContainerManagement};
 use fogflow_orchestration::WorkerProfile;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::broker::Broker;
 use crate::engine::Engine;
@@ -108,6 +108,8 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
         table,
         engine,
         metrics,
+        process: process.clone(),
+        prefetching: Arc::new(Semaphore::new(messages::PREFETCHES)),
         unknown: parking_lot::Mutex::default(),
         consuming: watch::Sender::new(false),
     });

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogflow_bus::{BusError, Delivery, Message, Queue, SharedBus};
+use fogflow_chassis::Process;
 use fogflow_orchestration::{DockerImage, Envelope, MessageType, WorkerProfile};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -25,6 +26,8 @@ const TASK_KEY: &str = "task.";
 const PREFETCH: u16 = 16;
 /// Reports that may wait for the bus.
 pub(crate) const OUTBOX: usize = 4096;
+/// Images that are fetched in advance at the same time.
+pub(crate) const PREFETCHES: usize = 4;
 const RETRY: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,9 @@ pub(crate) struct Messages {
     pub(crate) table: Arc<TaskTable>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) metrics: Metrics,
+    pub(crate) process: Process,
+    /// Images that are fetched in advance at a time.
+    pub(crate) prefetching: Arc<Semaphore>,
     /// Types that were met and not known; each is logged once.
     pub(crate) unknown: Mutex<HashSet<String>>,
     /// Whether commands are consumed: a worker that cannot hear must not say that it is there (FAULT 1).
@@ -78,6 +84,7 @@ impl Messages {
         };
         let result = match self.handle(&envelope).await {
             Ok(result) => result,
+            Err(Refusal::Closing) => return drop(delivery),
             Err(Refusal::Unreadable(error)) => {
                 tracing::warn!(kind = envelope.message_type, from = envelope.from, %error, "a message cannot be read and is rejected");
                 self.metrics.commands.with_label_values(&[known(&envelope), "unreadable"]).inc();
@@ -103,8 +110,7 @@ impl Messages {
             Some(MessageType::RemoveInput) => Command::RemoveInput(payload(envelope)?),
             Some(MessageType::DesiredTasks) => Command::Whole(payload(envelope)?),
             Some(MessageType::PrefetchImage) => {
-                let image: DockerImage = payload(envelope)?;
-                self.prefetch(&image).await;
+                self.prefetch(&payload(envelope)?);
                 return Ok("changed");
             }
             _ => {
@@ -124,15 +130,28 @@ impl Messages {
                 tracing::debug!(kind = envelope.message_type, from = envelope.from, "an outdated command is ignored");
                 Ok("stale")
             }
+            Ok(Applied::Closing) => Err(Refusal::Closing),
             Err(error) => Err(Refusal::NotStored(error)),
         }
     }
 
-    async fn prefetch(&self, image: &DockerImage) {
+    /// Fetches an image beside everything else; commands do not wait for it.
+    fn prefetch(&self, image: &DockerImage) {
         let name = format!("{}:{}", image.name, image.tag);
-        if let Err(error) = self.engine.prefetch(&name).await {
-            tracing::warn!(image = name, %error, "an image cannot be fetched in advance");
-        }
+        let Ok(slot) = Arc::clone(&self.prefetching).try_acquire_owned() else {
+            return tracing::info!(image = name, "not fetched in advance: too many others are being fetched");
+        };
+        let (engine, shutdown) = (Arc::clone(&self.engine), self.process.shutdown.clone());
+        self.process.tasks.spawn(format!("worker/prefetch/{name}"), async move {
+            let _slot = slot;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                outcome = engine.prefetch(&name) => match outcome {
+                    Ok(()) => tracing::info!(image = name, "fetched in advance"),
+                    Err(error) => tracing::warn!(image = name, %error, "an image cannot be fetched in advance"),
+                },
+            }
+        });
     }
 
     /// Joins, and again whenever the bus comes back; between that a heartbeat with a full report.
@@ -208,6 +227,8 @@ impl Messages {
 enum Refusal {
     Unreadable(serde_json::Error),
     NotStored(std::io::Error),
+    /// Not acknowledged, so that the next worker gets it.
+    Closing,
 }
 
 fn payload<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {

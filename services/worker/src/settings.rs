@@ -37,6 +37,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Time between heartbeats.
     pub heartbeat: Duration,
+    /// How often a task's subscriptions are looked for at the broker.
+    pub subscription_check: Duration,
     /// How tasks that end are started again.
     pub restart: RestartPolicy,
 }
@@ -59,6 +61,7 @@ impl Settings {
             registry: config.worker.registry.clone(),
             directory: config.service_dir("worker"),
             heartbeat: config.worker_heartbeat(),
+            subscription_check: Duration::from_secs(60),
             restart: RestartPolicy::default(),
         }
     }

@@ -265,3 +265,37 @@ async fn the_worker_joins_then_beats_with_its_workload() {
     assert_eq!(beats.last().unwrap().incarnation, join[0].incarnation);
     world.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_a_broker_lost_at_its_restart_are_placed_again_and_those_of_a_silent_one_are_not() {
+    let world = World::with(|settings| {
+        settings.start_actual_task = false;
+        settings.subscription_check = std::time::Duration::from_millis(100);
+    })
+    .await;
+    let task = task("Task.t.main.1");
+    world.add(&task).await;
+    world.until(&task.id, TaskState::Running).await;
+    let before = world.broker.until_subscribed(&["Device.1"]).await;
+    world.broker.set_down(true);
+    world.full_report().await;
+    world.broker.set_down(false);
+    world.full_report().await;
+    assert_eq!(world.broker.subscriptions().keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    world.broker.kept.lock().subscriptions.clear();
+    let after = world.broker.until_subscribed(&["Device.1"]).await;
+    assert_ne!(after.keys().next(), before.keys().next());
+    world.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_to_fetch_in_advance_is_taken_in_upstreams_form() {
+    let world = dry().await;
+    let image =
+        json!({"OperatorName": "dummy", "name": "fogflow/dummy", "tag": "latest", "hwType": "X86", "osType": "Linux", "prefetched": true});
+    world.send(MessageType::PrefetchImage, &image).await;
+    world.add(&task("Task.a")).await;
+    world.until("Task.a", TaskState::Running).await;
+    assert!(world.get("/metrics").await.1.contains(r#"fogflow_worker_commands_total{result="changed",type="PREFETCH_IMAGE"} 1"#));
+    world.terminate().await;
+}

@@ -215,5 +215,13 @@ async fn tasks_and_their_logs_are_read_over_http() {
         assert!(status == 404 && body.contains("this worker has no task no"), "{body}");
     }
     assert_eq!(world.get("/tasks/Task.t.main.8/logs?tail=x").await.0, 400);
+
+    // A reader that follows does not hold up the end.
+    let follow = support::client().get(format!("http://{}/tasks/Task.t.main.8/logs?follow=true", world.running.http)).send().await.unwrap();
+    assert_eq!(follow.status(), 200);
+    let reading = tokio::spawn(follow.text());
+    let began = std::time::Instant::now();
     world.terminate().await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(reading.await.unwrap().is_ok());
 }

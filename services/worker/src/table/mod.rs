@@ -49,6 +49,8 @@ pub(crate) enum Applied {
     Unchanged,
     /// It is older than one that was obeyed.
     Stale,
+    /// The worker ends; the command is for the next one.
+    Closing,
 }
 
 struct Entry {
@@ -128,7 +130,7 @@ impl TaskTable {
         let applied = {
             let mut inner = self.inner.lock();
             if inner.closing {
-                return Ok(Applied::Stale);
+                return Ok(Applied::Closing);
             }
             match command {
                 Command::Add(task) => self.add(&mut inner, task, true),

@@ -157,6 +157,7 @@ impl Actor {
         let mut informed = instance.adopted && self.reporter.subscribe().borrow().status == TaskState::Running;
         let mut trouble = None;
         let mut retry = RETRY;
+        let mut next_check = self.next_check();
         loop {
             let Desired { task, goal } = self.desired.borrow_and_update().clone();
             if goal != Goal::Run || contract::fingerprint(&task) != fingerprint {
@@ -189,8 +190,18 @@ impl Actor {
                 },
                 changed = self.desired.changed() => if changed.is_err() { return End::Unwanted },
                 () = tokio::time::sleep(retry), if again => {}
+                () = tokio::time::sleep_until(next_check) => {
+                    let task = Arc::clone(&self.desired.borrow().task);
+                    self.inputs.are_lost(&task).await;
+                    next_check = self.next_check();
+                }
             }
         }
+    }
+
+    /// When to look at the broker next; not all tasks at once.
+    fn next_check(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.around.settings.subscription_check.mul_f64(rand::random_range(0.5..1.0))
     }
 
     async fn wait_until_listening(

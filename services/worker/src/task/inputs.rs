@@ -86,6 +86,20 @@ impl Inputs {
         failures
     }
 
+    /// Finds out whether the broker has lost its subscriptions, as one that keeps them in memory only does when it is
+    /// restarted. It loses all or none, so one is asked for. True when they are to be placed again.
+    pub(crate) async fn are_lost(&mut self, task: &ScheduledTaskInstance) -> bool {
+        let Some(first) = self.record.placed.first() else { return false };
+        if self.broker.has_subscription(task, &first.id).await {
+            return false;
+        }
+        tracing::warn!(task = task.id, "the broker has lost the task's subscriptions; they are placed again");
+        // Should some be there after all, they must go: two would tell the task everything twice.
+        let lost = std::mem::take(&mut self.record.placed).into_iter().map(|placed| placed.id);
+        self.record.obsolete.extend(lost);
+        true
+    }
+
     /// Whether cancelled subscriptions are still waiting for a broker that does not answer.
     pub(crate) fn has_obsolete(&self) -> bool {
         !self.record.obsolete.is_empty()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{delete, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -60,6 +60,7 @@ impl FakeBroker {
         let kept = Shared::default();
         let router = Router::new()
             .route("/ngsi10/subscribeContext", post(subscribe))
+            .route("/ngsi10/subscription/{id}", get(subscription))
             .route("/ngsi10/unsubscribeContext", post(unsubscribe))
             .route("/ngsi10/updateContext", post(update))
             .route("/ngsi-ld/v1/subscriptions", post(subscribe_ld))
@@ -136,6 +137,14 @@ async fn subscribe(State(kept): State<Shared>, map: HeaderMap, Json(body): Json<
     let id = format!("sub-{}", kept.count);
     kept.subscriptions.insert(id.clone(), Subscription { body, headers: headers(&map), ld: false });
     Ok(Json(json!({"subscribeResponse": {"subscriptionId": id}, "subscribeError": {"errorCode": {"code": 200}}})))
+}
+
+async fn subscription(State(kept): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, StatusCode> {
+    let kept = kept.lock();
+    if kept.down {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    kept.subscriptions.get(&id).map(|subscription| Json(subscription.body.clone())).ok_or(StatusCode::NOT_FOUND)
 }
 
 async fn unsubscribe(State(kept): State<Shared>, Json(body): Json<Value>) -> Result<Json<Value>, StatusCode> {

@@ -132,8 +132,9 @@ impl DockerEngine {
         Ok(Instance { task_id: launch.task.id.clone(), handle: id.to_owned(), endpoint, adopted })
     }
 
-    /// Creates a container on one port, fills it and starts it. `None` when the port was taken by another.
-    async fn create(&self, launch: &Launch, content: &Content) -> Result<Option<Instance>, EngineError> {
+    /// Creates a container on one port, fills it and starts it. The inner error is the engine's word on a port that another
+    /// program has.
+    async fn create(&self, launch: &Launch, content: &Content) -> Result<Result<Instance, String>, EngineError> {
         let docker = self.docker().await?;
         let port = self.ports.choose().map_err(|error| EngineError::Failed(format!("no port: {error}")))?;
         let body = spec::container(launch, &self.settings.worker_id, content, self.addresses().await?, port);
@@ -149,10 +150,10 @@ impl DockerEngine {
                 .map_err(|error| failed("the code cannot be put into the container", &error))?;
         }
         match docker.start_container(&id, None::<StartContainerOptions>).await {
-            Ok(()) => Ok(Some(self.instance(launch, &id, port, false).await?)),
+            Ok(()) => Ok(Ok(self.instance(launch, &id, port, false).await?)),
             Err(error) if is_port_taken(&error) => {
                 self.remove(&id).await?;
-                Ok(None)
+                Ok(Err(error.to_string()))
             }
             Err(error) => Err(failed("the container cannot be started", &error)),
         }
@@ -215,15 +216,17 @@ impl Engine for DockerEngine {
         }
         self.fetch(&content.image, Some(launch), Some(progress)).await?;
         progress(TaskState::Starting);
+        let mut taken = String::new();
         for _ in 0..PORT_ATTEMPTS {
             if launch.cancel.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            if let Some(instance) = self.create(launch, &content).await? {
-                return Ok(instance);
+            match self.create(launch, &content).await? {
+                Ok(instance) => return Ok(instance),
+                Err(word) => taken = word,
             }
         }
-        Err(EngineError::Failed("every port that was tried was taken by another program".to_owned()))
+        Err(EngineError::Failed(format!("a port is taken by another program: {taken}")))
     }
 
     /// The container's own address is asked first: docker's proxy accepts on the published port long before the task does.
