@@ -85,8 +85,8 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
     let around = Surroundings { engine: Arc::clone(&engine), broker, state, settings: Arc::clone(&settings) };
     let table = TaskTable::new(around, process.tasks.clone(), outbox, metrics.clone());
 
-    let router =
-        http::router(HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine) }, process, &Security::from_config(config)?);
+    let http_state = HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine), shutdown: process.shutdown.clone() };
+    let router = http::router(http_state, process, &Security::from_config(config)?);
     let address = SocketAddr::from((config.listen_ip(), config.worker.http_port));
     let http = match fogflow_chassis::serve(process, "worker", address, router.clone()).await {
         // Upstream's workers listen nowhere, so that any number of them (`-i 1`, `-i 2`) start on one machine. Masters learn
