@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fogflow_client::Context;
-use fogflow_ngsi::v1::availability::{DiscoverContextAvailabilityRequest, SubscribeContextAvailabilityRequest};
 use fogflow_ngsi::query::StringQuery;
+use fogflow_ngsi::v1::availability::{DiscoverContextAvailabilityRequest, SubscribeContextAvailabilityRequest};
 use fogflow_ngsi::v1::{EntityId, QueryContextRequest, Restriction, Scope};
 use fogflow_orchestration::EntityDetail;
 use futures::stream::{self, StreamExt as _};
@@ -76,7 +76,8 @@ async fn subscribe_missing(master: &Arc<Master>) -> anyhow::Result<()> {
             return Err(error.into());
         }
     }
-    let outcomes: Vec<anyhow::Result<()>> = stream::iter(missing).map(|selector| subscribe(master, selector)).buffer_unordered(AT_ONCE).collect().await;
+    let outcomes: Vec<anyhow::Result<()>> =
+        stream::iter(missing).map(|selector| subscribe(master, selector)).buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().collect()
 }
 
@@ -214,7 +215,12 @@ async fn ask(master: &Master, lookup: &Lookup) -> Option<EntityDetail> {
     Some(EntityDetail {
         id: lookup.id.clone(),
         entity_type: entity.types.first().map_or_else(|| lookup.entity_type.clone(), |name| name.as_str().to_owned()),
-        attributes: entity.attributes.iter().filter(|attribute| !attribute.domain).map(|attribute| attribute.name.as_str().to_owned()).collect(),
+        attributes: entity
+            .attributes
+            .iter()
+            .filter(|attribute| !attribute.domain)
+            .map(|attribute| attribute.name.as_str().to_owned())
+            .collect(),
         metadata: metadata_of(entity.domain_metadata()),
         provider: lookup.provider.clone(),
     })

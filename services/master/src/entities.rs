@@ -16,6 +16,8 @@ use crate::master::Master;
 const GATHER: Duration = Duration::from_millis(300);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The data comes first: thousands of tasks are published at leisure.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 /// Entities in one request.
 const BATCH: usize = 100;
 
@@ -77,7 +79,10 @@ async fn publish(master: &Arc<Master>, changes: crate::state::Changes, published
             }
         }
     }
-    for batch in elements.chunks(BATCH) {
+    for (number, batch) in elements.chunks(BATCH).enumerate() {
+        if number > 0 && !master.pause(BETWEEN_BATCHES).await {
+            return Ok(());
+        }
         send(master, "UPDATE", batch).await?;
         published.extend(batch.iter().filter_map(|element| element["entityId"]["id"].as_str()).map(str::to_owned));
     }
@@ -102,7 +107,12 @@ async fn left_behind(master: &Master) -> Result<BTreeSet<String>, ClientError> {
     let filter = |entity_type: &str| EntityId { entity_type: entity_type.into(), is_pattern: true, id: ".*".into() };
     let request = QueryContextRequest { entities: vec![filter("Task"), filter("Worker")], ..QueryContextRequest::default() };
     let found = master.broker.query(&request, &Context::default()).await?;
-    Ok(found.responses.iter().map(|response| response.element.entity.id.to_string()).filter(|id| id.starts_with("Task.") || id.starts_with("Worker.")).collect())
+    Ok(found
+        .responses
+        .iter()
+        .map(|response| response.element.entity.id.to_string())
+        .filter(|id| id.starts_with("Task.") || id.starts_with("Worker."))
+        .collect())
 }
 
 fn place(location: Location) -> Value {

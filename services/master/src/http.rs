@@ -37,7 +37,12 @@ pub fn status_routes() -> Routes<Arc<Master>> {
 #[must_use]
 pub fn agent_routes() -> Routes<Arc<Master>> {
     Routes::new("FogFlow master agent")
-        .post("/notifyContextAvailability", Access::Component, "Discovery's notification of entities that came, changed or went", notify_availability)
+        .post(
+            "/notifyContextAvailability",
+            Access::Component,
+            "Discovery's notification of entities that came, changed or went",
+            notify_availability,
+        )
         .post("/notifyContext", Access::Component, "An NGSI-10 notification; taken and ignored", notify)
         .body_limit(NOTIFICATION_BYTES)
         .errors(v1_error)
@@ -78,8 +83,9 @@ async fn notify_availability(State(master): State<Arc<Master>>, body: Bytes) -> 
     if master.read(|state| state.epoch().is_none()) {
         return pass_on(&master, &body).await;
     }
+    let traceparent = fogflow_chassis::current_traceparent();
     master.change(|state, now| {
-        state.heard(now);
+        state.hear(now, traceparent);
         state.availability(notification, now);
     });
     master.lookup_nudge.notify_one();

@@ -75,9 +75,10 @@ pub async fn run(master: Arc<Master>, former_holder: Option<String>) -> anyhow::
 }
 
 fn lead(master: &Master, epoch: u64) {
-    if master.read(crate::state::State::epoch) != Some(epoch) {
+    let led = master.read(|state| state.epoch().is_some());
+    master.change(|state, now| state.lead(epoch, now));
+    if !led {
         tracing::info!(epoch, "this master has the lease");
-        master.change(|state, now| state.lead(epoch, now));
         master.registry_nudge.notify_one();
         master.discovery_nudge.notify_one();
     }

@@ -147,7 +147,11 @@ fn identity(config: &Config) -> Identity {
     let place = &config.physical_location;
     Identity {
         holder: format!("{queue}/{}", uuid::Uuid::new_v4()),
-        profile: MasterProfile { id, location: Location { latitude: place.latitude, longitude: place.longitude }, agent: config.master_agent_url() },
+        profile: MasterProfile {
+            id,
+            location: Location { latitude: place.latitude, longitude: place.longitude },
+            agent: config.master_agent_url(),
+        },
         queue,
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use fogflow_bus::{Delivery, Message, Queue};
 use fogflow_ngsi::v1::availability::NotifyContextAvailabilityRequest;
-use fogflow_orchestration::{Envelope, MasterProfile, MessageType, ServiceIntent, TaskUpdate, WorkerProfile, WorkerTasks, go_json, routing};
+use fogflow_orchestration::{
+    Envelope, MasterProfile, MessageType, ServiceIntent, TaskUpdate, WorkerProfile, WorkerTasks, go_json, routing,
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -21,11 +23,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the bus refuses the queue.
 pub async fn consume(master: Arc<Master>) -> anyhow::Result<()> {
-    let queue = Queue {
-        name: master.identity.queue.clone(),
-        bindings: routing::master_bindings(&master.identity.profile.id),
-        prefetch: PREFETCH,
-    };
+    let queue =
+        Queue { name: master.identity.queue.clone(), bindings: routing::master_bindings(&master.identity.profile.id), prefetch: PREFETCH };
     let mut subscription = master.bus.subscribe(queue).await?;
     let unknown = Mutex::new(HashSet::new());
     loop {
@@ -42,7 +41,9 @@ pub async fn consume(master: Arc<Master>) -> anyhow::Result<()> {
 }
 
 async fn take(master: &Arc<Master>, delivery: Box<dyn Delivery>, unknown: &Mutex<HashSet<String>>) {
-    let handled = go_json::from_slice::<Envelope>(&delivery.message().body).and_then(|envelope| handle(master, envelope, unknown));
+    let traceparent = delivery.message().traceparent.clone();
+    let handled =
+        go_json::from_slice::<Envelope>(&delivery.message().body).and_then(|envelope| handle(master, envelope, traceparent, unknown));
     match handled {
         Ok(()) => delivery.ack().await,
         Err(error) => {
@@ -54,7 +55,12 @@ async fn take(master: &Arc<Master>, delivery: Box<dyn Delivery>, unknown: &Mutex
     }
 }
 
-fn handle(master: &Arc<Master>, envelope: Envelope, unknown: &Mutex<HashSet<String>>) -> Result<(), serde_json::Error> {
+fn handle(
+    master: &Arc<Master>,
+    envelope: Envelope,
+    traceparent: Option<String>,
+    unknown: &Mutex<HashSet<String>>,
+) -> Result<(), serde_json::Error> {
     let kind = envelope.kind();
     master.metrics.messages.with_label_values(&[kind.map_or("unknown", MessageType::as_str)]).inc();
     match kind {
@@ -72,7 +78,14 @@ fn handle(master: &Arc<Master>, envelope: Envelope, unknown: &Mutex<HashSet<Stri
             if report.worker_id.is_empty() {
                 report.worker_id = envelope.from;
             }
-            master.change(|state, now| state.worker_reports(report, now));
+            let is_behind = master.change(|state, now| {
+                state.worker_reports(report, now);
+                state.is_behind()
+            });
+            if is_behind {
+                // Either another master leads by now, or the lease's store has lost count: the designer knows.
+                master.lease_nudge.notify_one();
+            }
         }
         Some(MessageType::TaskUpdate) => {
             let update: TaskUpdate = go_json::from_value(envelope.payload)?;
@@ -92,7 +105,7 @@ fn handle(master: &Arc<Master>, envelope: Envelope, unknown: &Mutex<HashSet<Stri
                 .map_err(|error| <serde_json::Error as serde::de::Error>::custom(error.to_string()))?;
             master.change(|state, now| {
                 if state.epoch().is_some() {
-                    state.heard(now);
+                    state.hear(now, traceparent);
                     state.availability(notification, now);
                 }
             });
@@ -124,9 +137,9 @@ pub async fn greet(master: Arc<Master>, ready: fogflow_chassis::ReadyPart) -> an
     let mut connected = master.bus.connected();
     loop {
         let is_connected = *connected.borrow_and_update();
+        master.change(|state, now| state.bus_is(is_connected, now));
         if is_connected {
             ready.ready();
-            master.change(|state, now| state.bus_returned(now));
             if let Err(error) = publish(&master, routing::DESIGNER, MessageType::MasterJoin, &master.profile()).await {
                 tracing::debug!(%error, "the bus did not take the greeting");
             }
@@ -148,6 +161,10 @@ pub async fn greet(master: Arc<Master>, ready: fogflow_chassis::ReadyPart) -> an
 
 async fn publish(master: &Master, key: &str, kind: MessageType, payload: &impl serde::Serialize) -> anyhow::Result<()> {
     let envelope = Envelope::new(kind, key, &master.identity.profile.id, payload)?;
-    let message = Message { routing_key: key.to_owned(), body: serde_json::to_vec(&envelope)?.into(), traceparent: fogflow_chassis::current_traceparent() };
+    let message = Message {
+        routing_key: key.to_owned(),
+        body: serde_json::to_vec(&envelope)?.into(),
+        traceparent: fogflow_chassis::current_traceparent(),
+    };
     Ok(master.bus.publish(message).await?)
 }

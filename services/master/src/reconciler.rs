@@ -9,6 +9,7 @@ use fogflow_bus::Message;
 use fogflow_orchestration::{Envelope, MessageType, routing};
 use futures::stream::{self, StreamExt as _};
 use serde::Serialize;
+use tracing::Instrument as _;
 
 use crate::master::{Master, TICK};
 use crate::planner::Place;
@@ -30,7 +31,7 @@ pub async fn run(master: Arc<Master>) -> anyhow::Result<()> {
             return Ok(());
         }
         let now = Instant::now();
-        let (orders, heard_at) = {
+        let (orders, heard) = {
             let mut state = master.state.lock();
             if now >= next_tick {
                 state.tick(now, TICK);
@@ -40,13 +41,17 @@ pub async fn run(master: Arc<Master>) -> anyhow::Result<()> {
             let timer = master.metrics.plan.start_timer();
             let orders = state.reconcile(now);
             timer.observe_duration();
-            (orders, state.take_heard_at())
+            (orders, state.take_heard())
         };
         master.nudge_outlets();
         if !orders.is_empty() {
-            give(&master, orders).await;
-            if let Some(heard_at) = heard_at {
-                master.metrics.assignment.observe(heard_at.elapsed().as_secs_f64());
+            let span = tracing::info_span!("give orders");
+            if let Some(traceparent) = heard.as_ref().and_then(|heard| heard.traceparent.as_deref()) {
+                fogflow_chassis::set_parent(&span, traceparent);
+            }
+            give(&master, orders).instrument(span).await;
+            if let Some(heard) = heard {
+                master.metrics.assignment.observe(heard.at.elapsed().as_secs_f64());
             }
             // What the bus did not take is tried again with the next tick.
             master.store_nudge.notify_one();
@@ -57,8 +62,10 @@ pub async fn run(master: Arc<Master>) -> anyhow::Result<()> {
 async fn give(master: &Arc<Master>, orders: BTreeMap<String, Vec<Order>>) {
     stream::iter(orders)
         .for_each_concurrent(AT_ONCE, |(worker, orders)| async move {
+            // A bus that does not take one order will not take the next: they are given again with the next tick.
+            let mut taken = true;
             for order in orders {
-                let taken = send(master, &worker, &order).await;
+                taken = taken && send(master, &worker, &order).await;
                 master.state.lock().ordered(&worker, &order, taken, Instant::now());
             }
         })
@@ -70,8 +77,12 @@ async fn send(master: &Arc<Master>, worker: &str, order: &Order) -> bool {
         Order::Task(Command::Add(task)) => (MessageType::AddTask, publish(master, worker, MessageType::AddTask, task).await),
         Order::Task(Command::Remove(task)) => (MessageType::RemoveTask, publish(master, worker, MessageType::RemoveTask, task).await),
         Order::Task(Command::AddInput(flow)) => (MessageType::AddInput, publish(master, worker, MessageType::AddInput, flow).await),
-        Order::Task(Command::RemoveInput(flow)) => (MessageType::RemoveInput, publish(master, worker, MessageType::RemoveInput, flow).await),
-        Order::Task(Command::Whole(desired)) => (MessageType::DesiredTasks, publish(master, worker, MessageType::DesiredTasks, desired).await),
+        Order::Task(Command::RemoveInput(flow)) => {
+            (MessageType::RemoveInput, publish(master, worker, MessageType::RemoveInput, flow).await)
+        }
+        Order::Task(Command::Whole(desired)) => {
+            (MessageType::DesiredTasks, publish(master, worker, MessageType::DesiredTasks, desired).await)
+        }
         Order::Prefetch(image) => (MessageType::PrefetchImage, publish(master, worker, MessageType::PrefetchImage, image).await),
     };
     let result = if sent.is_ok() { "taken" } else { "failed" };
@@ -85,7 +96,8 @@ async fn send(master: &Arc<Master>, worker: &str, order: &Order) -> bool {
 async fn publish(master: &Arc<Master>, worker: &str, kind: MessageType, payload: &impl Serialize) -> anyhow::Result<()> {
     let key = routing::to(worker);
     let envelope = Envelope::new(kind, &key, &master.identity.profile.id, payload)?;
-    let message = Message { routing_key: key, body: serde_json::to_vec(&envelope)?.into(), traceparent: fogflow_chassis::current_traceparent() };
+    let message =
+        Message { routing_key: key, body: serde_json::to_vec(&envelope)?.into(), traceparent: fogflow_chassis::current_traceparent() };
     Ok(master.bus.publish(message).await?)
 }
 

@@ -29,7 +29,11 @@ pub async fn run(master: Arc<Master>, ready: ReadyPart) -> anyhow::Result<()> {
         };
         let pause = match fetched {
             Ok(registry) => {
-                master.change(|state, _| state.set_registry(registry));
+                // A designer that was away may have started anew, and knows nothing of tasks.
+                master.change(|state, _| {
+                    state.set_registry(registry);
+                    state.reported.full |= !was_there;
+                });
                 master.discovery_nudge.notify_one();
                 ready.ready();
                 was_there = true;
@@ -74,7 +78,9 @@ async fn from_upstream(master: &Master) -> Result<RegistrySnapshot, ClientError>
     let names: BTreeSet<&str> = intents.values().map(|intent| intent.topology.as_str()).collect();
     let mut seen = BTreeSet::new();
     for name in names {
-        let Some(topology) = master.designer.topology(name).await?.and_then(|value| go_json::from_value::<Topology>(value).ok()) else { continue };
+        let Some(topology) = master.designer.topology(name).await?.and_then(|value| go_json::from_value::<Topology>(value).ok()) else {
+            continue;
+        };
         if topology.name.is_empty() {
             continue;
         }

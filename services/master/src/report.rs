@@ -13,9 +13,9 @@ use crate::state::State;
 const GATHER: Duration = Duration::from_millis(50);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Also without changes: a designer that was replaced by an empty one gets everything again.
-const FULL_EVERY: Duration = Duration::from_secs(60);
+const FULL_EVERY: Duration = Duration::from_secs(30);
 /// Rows in one report, so that none is larger than a designer takes.
-const ROWS: usize = 500;
+const ROWS: usize = 1000;
 
 /// Works until shutdown.
 ///

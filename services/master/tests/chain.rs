@@ -22,7 +22,11 @@ async fn an_entity_becomes_a_task_and_goes_with_it() {
     let master = world.master().await;
     eventually("the intent waits for entities", async || {
         let intents: Vec<IntentState> = master.get("/intents").await;
-        intents.iter().find(|intent| intent.status == "pending" && intent.reason.contains("Temperature")).cloned().ok_or(format!("{intents:?}"))
+        intents
+            .iter()
+            .find(|intent| intent.status == "pending" && intent.reason.contains("Temperature"))
+            .cloned()
+            .ok_or(format!("{intents:?}"))
     })
     .await;
     world.discovery.put("Device.1", "Temperature", Some((49.0, 8.0))).await;
@@ -42,12 +46,23 @@ async fn an_entity_becomes_a_task_and_goes_with_it() {
     })
     .await;
     eventually("the broker shows it as an entity", async || {
-        world.discovery.book.lock().published.get(&ids[0]).filter(|element| element["attributes"][2]["value"] == "running").cloned().ok_or_else(String::new)
+        world
+            .discovery
+            .book
+            .lock()
+            .published
+            .get(&ids[0])
+            .filter(|element| element["attributes"][2]["value"] == "running")
+            .cloned()
+            .ok_or_else(String::new)
     })
     .await;
     world.discovery.delete("Device.1").await;
     runs_on(&worker, 0).await;
-    eventually("its entity is deleted", async || if world.discovery.book.lock().published.contains_key(&ids[0]) { Err(String::new()) } else { Ok(()) }).await;
+    eventually("its entity is deleted", async || {
+        if world.discovery.book.lock().published.contains_key(&ids[0]) { Err(String::new()) } else { Ok(()) }
+    })
+    .await;
     master.stop().await;
 }
 
@@ -55,7 +70,10 @@ async fn an_entity_becomes_a_task_and_goes_with_it() {
 async fn fault_5_a_restarted_master_moves_nothing() {
     let world = World::new().await;
     world.designer.register("t", &[("Temperature", "EntityID")], "ServiceIntent.1");
-    let (one, two) = (SimWorker::ours(&world.bus, "Worker.001", (49.0, 8.0), 3).await, SimWorker::upstream(&world.bus, "Worker.002", (60.0, 8.0), 3).await);
+    let (one, two) = (
+        SimWorker::ours(&world.bus, "Worker.001", (49.0, 8.0), 3).await,
+        SimWorker::upstream(&world.bus, "Worker.002", (60.0, 8.0), 3).await,
+    );
     let master = world.master_on_disk().await;
     for device in 0..6 {
         world.discovery.put(&format!("Device.{device}"), "Temperature", None).await;

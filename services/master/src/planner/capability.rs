@@ -80,7 +80,12 @@ pub fn reason_for_none<'a>(operator: &Operator, kinds: impl Iterator<Item = &'a 
         return format!("operator `{}` has no image, executable or code", operator.name);
     }
     let mut has: Vec<String> = Vec::new();
-    has.extend(operator.dockerimages.iter().map(|image| format!("image {} ({}/{})", image_reference(image), word(&image.os_type), word(&image.hw_type))));
+    has.extend(
+        operator
+            .dockerimages
+            .iter()
+            .map(|image| format!("image {} ({}/{})", image_reference(image), word(&image.os_type), word(&image.hw_type))),
+    );
     has.extend(operator.executables.iter().map(|executable| {
         format!(
             "executable {} ({}/{})",
@@ -120,7 +125,13 @@ fn runs_code(code: &Code, worker: &WorkerKind) -> bool {
         // The interpreter has to be on the machine.
         "process" => worker.languages.contains(&language),
         // The sdk's base images serve both languages; a worker may restrict them.
-        _ => if worker.languages.is_empty() { matches!(language.as_str(), "python" | "javascript") } else { worker.languages.contains(&language) },
+        _ => {
+            if worker.languages.is_empty() {
+                matches!(language.as_str(), "python" | "javascript")
+            } else {
+                worker.languages.contains(&language)
+            }
+        }
     }
 }
 
@@ -188,7 +199,11 @@ mod tests {
 
     #[test]
     fn fault_13_arm64_is_arm_and_an_exact_image_is_preferred() {
-        let mut operator = Operator { name: "o".to_owned(), dockerimages: vec![image("x", "X86", "Linux"), image("a", "ARM", "Linux")], ..Operator::default() };
+        let mut operator = Operator {
+            name: "o".to_owned(),
+            dockerimages: vec![image("x", "X86", "Linux"), image("a", "ARM", "Linux")],
+            ..Operator::default()
+        };
         assert_eq!(image_for(&operator, &kind("docker", "arm64", "linux")).as_deref(), Some("a:1"));
         assert_eq!(image_for(&operator, &kind("docker", "aarch64", "linux")).as_deref(), Some("a:1"));
         assert_eq!(image_for(&operator, &kind("docker", "arm", "linux")).as_deref(), Some("a:1"));
@@ -239,8 +254,14 @@ mod tests {
 
     #[test]
     fn digests_are_kept() {
-        assert_eq!(image_reference(&DockerImage { name: "a/b@sha256:1".to_owned(), tag: "latest".to_owned(), ..DockerImage::default() }), "a/b@sha256:1");
-        assert_eq!(image_reference(&DockerImage { name: "a/b".to_owned(), tag: "sha256:1".to_owned(), ..DockerImage::default() }), "a/b@sha256:1");
+        assert_eq!(
+            image_reference(&DockerImage { name: "a/b@sha256:1".to_owned(), tag: "latest".to_owned(), ..DockerImage::default() }),
+            "a/b@sha256:1"
+        );
+        assert_eq!(
+            image_reference(&DockerImage { name: "a/b".to_owned(), tag: "sha256:1".to_owned(), ..DockerImage::default() }),
+            "a/b@sha256:1"
+        );
         assert_eq!(image_reference(&DockerImage { name: "a/b".to_owned(), ..DockerImage::default() }), "a/b:latest");
     }
 }

@@ -275,8 +275,11 @@ mod tests {
     fn an_intent_whose_topology_is_unknown_waits() {
         let intent = ServiceIntent { id: "i".to_owned(), topology: "none".to_owned(), ..ServiceIntent::default() };
         assert!(matches!(flows_of(&intent, None, &BTreeMap::new()), Err(IntentProblem::Pending(reason)) if reason.contains("none")));
-        let task = Task { name: "a".to_owned(), operator: "x".to_owned(), output_streams: vec![OutputSelector::default()], ..Task::default() };
+        let task =
+            Task { name: "a".to_owned(), operator: "x".to_owned(), output_streams: vec![OutputSelector::default()], ..Task::default() };
         let topology = Topology { name: "t".to_owned(), tasks: vec![task], ..Topology::default() };
-        assert!(matches!(flows_of(&intent, Some(&topology), &BTreeMap::new()), Err(IntentProblem::Pending(reason)) if reason.contains("`x`")));
+        assert!(
+            matches!(flows_of(&intent, Some(&topology), &BTreeMap::new()), Err(IntentProblem::Pending(reason)) if reason.contains("`x`"))
+        );
     }
 }

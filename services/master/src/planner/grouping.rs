@@ -226,11 +226,8 @@ impl Grouping {
                     }
                     None => {
                         let entity_type = if entity.entity_type.is_empty() { &spec.selector.entity_type } else { &entity.entity_type };
-                        let input = InputStream {
-                            entity_type: entity_type.clone(),
-                            id: entity.id.clone(),
-                            attribute_list: attributes.clone(),
-                        };
+                        let input =
+                            InputStream { entity_type: entity_type.clone(), id: entity.id.clone(), attribute_list: attributes.clone() };
                         inputs.insert(id, (input, entity));
                     }
                 }

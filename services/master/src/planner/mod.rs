@@ -20,16 +20,19 @@ use fogflow_orchestration::{EntityDetail, IntentState, Operator, ServiceIntent, 
 pub mod capability;
 pub mod fleet;
 pub mod flow;
+mod flows;
 pub mod grouping;
 pub mod incremental;
 pub mod objective;
+mod outlook;
 pub mod places;
 pub mod scope;
+mod settle;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -83,7 +83,10 @@ prop_compose! {
 }
 
 fn shape(plan: &Plan) -> BTreeMap<Arc<str>, (Option<Arc<str>>, Vec<String>)> {
-    plan.tasks.iter().map(|(id, task)| (id.clone(), (task.worker().cloned(), task.instance.inputs.iter().map(|input| input.id.clone()).collect()))).collect()
+    plan.tasks
+        .iter()
+        .map(|(id, task)| (id.clone(), (task.worker().cloned(), task.instance.inputs.iter().map(|input| input.id.clone()).collect())))
+        .collect()
 }
 
 /// Grouping as `orchestration.md` says it, without any index.
@@ -97,7 +100,8 @@ fn expected_inputs(desired: &Desired) -> BTreeSet<(String, Vec<String>)> {
             .input_streams
             .iter()
             .map(|stream| {
-                let selector = planner.selectors().values().find(|selector| selector.entity_type == stream.selected_type).expect("it is watched");
+                let selector =
+                    planner.selectors().values().find(|selector| selector.entity_type == stream.selected_type).expect("it is watched");
                 (super::flow::GroupBy::parse(&stream.groupby), desired.entities[&selector.id].clone())
             })
             .collect();
@@ -108,7 +112,10 @@ fn expected_inputs(desired: &Desired) -> BTreeSet<(String, Vec<String>)> {
             for entity in entities {
                 by_value.entry(group_by.value_of(entity)).or_default().push(entity.id.clone());
             }
-            groups = groups.iter().flat_map(|group| by_value.values().map(move |members| [group.clone(), vec![members.clone()]].concat())).collect();
+            groups = groups
+                .iter()
+                .flat_map(|group| by_value.values().map(move |members| [group.clone(), vec![members.clone()]].concat()))
+                .collect();
         }
         for group in groups {
             let mut inputs: Vec<String> = group.concat();

@@ -36,9 +36,8 @@ impl Scope {
         match scope.scope_type.to_ascii_lowercase().as_str() {
             "" | "global" | "local" => Ok(Scope::Everywhere),
             "circle" => {
-                let number = |name: &str| {
-                    number(value.get(name)).ok_or_else(|| format!("geoscope circle: `{name}` is missing or no number"))
-                };
+                let number =
+                    |name: &str| number(value.get(name)).ok_or_else(|| format!("geoscope circle: `{name}` is missing or no number"));
                 let centre = Location { latitude: number("centerLatitude")?, longitude: number("centerLongitude")? };
                 let radius = number("radius")?;
                 if radius < 0.0 {
@@ -72,7 +71,9 @@ impl Scope {
     pub fn contains(&self, entity: &EntityDetail) -> bool {
         match self {
             Scope::Everywhere => true,
-            Scope::Circle { centre, radius } => location_of(entity).is_some_and(|place| distance_of_points(point(*centre), point(place)) <= *radius),
+            Scope::Circle { centre, radius } => {
+                location_of(entity).is_some_and(|place| distance_of_points(point(*centre), point(place)) <= *radius)
+            }
             Scope::Polygon(vertices) => location_of(entity).is_some_and(|place| in_polygon(vertices, place)),
             Scope::Metadata(items) => items.iter().all(|(name, wanted)| {
                 entity.metadata.get(name).and_then(|item| item.get("value")).is_some_and(|value| match value {
@@ -160,7 +161,8 @@ mod tests {
 
     #[test]
     fn fault_23_a_location_of_another_form_is_no_location() {
-        for value in [json!("Heidelberg"), json!(7), json!({"latitude": "north"}), json!({"coordinates": [400, 0]}), Value::Null, json!([])] {
+        for value in [json!("Heidelberg"), json!(7), json!({"latitude": "north"}), json!({"coordinates": [400, 0]}), Value::Null, json!([])]
+        {
             assert_eq!(location_of(&entity("location", value)), None);
         }
         assert_eq!(location_of(&EntityDetail { metadata: [("location".to_owned(), json!(3))].into(), ..EntityDetail::default() }), None);
@@ -170,10 +172,14 @@ mod tests {
     fn a_polygon_holds_inside_and_border_also_over_the_antimeridian() {
         let corner = |latitude: f64, longitude: f64| json!({"latitude": latitude, "longitude": longitude});
         let place = |latitude: f64, longitude: f64| entity("location", corner(latitude, longitude));
-        let square = scope("polygon", json!({"vertices": [corner(49.0, 8.0), corner(49.0, 9.0), corner(50.0, 9.0), corner(50.0, 8.0)]})).expect("it parses");
-        assert!(square.contains(&place(49.5, 8.5)) && square.contains(&place(49.0, 8.5)) && !square.contains(&place(48.9, 8.5)));
-        let fiji = scope("polygon", json!({"vertices": [corner(-20.0, 170.0), corner(-20.0, -170.0), corner(-10.0, -170.0), corner(-10.0, 170.0)]}))
+        let square = scope("polygon", json!({"vertices": [corner(49.0, 8.0), corner(49.0, 9.0), corner(50.0, 9.0), corner(50.0, 8.0)]}))
             .expect("it parses");
+        assert!(square.contains(&place(49.5, 8.5)) && square.contains(&place(49.0, 8.5)) && !square.contains(&place(48.9, 8.5)));
+        let fiji = scope(
+            "polygon",
+            json!({"vertices": [corner(-20.0, 170.0), corner(-20.0, -170.0), corner(-10.0, -170.0), corner(-10.0, 170.0)]}),
+        )
+        .expect("it parses");
         assert!(fiji.contains(&place(-15.0, 179.0)) && fiji.contains(&place(-15.0, -179.0)) && !fiji.contains(&place(-15.0, 0.0)));
     }
 

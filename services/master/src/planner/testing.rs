@@ -10,13 +10,13 @@ use serde_json::json;
 use super::{Desired, Plan, Planner};
 
 /// An operator with one image for everything.
-pub fn operator(name: &str) -> Operator {
+pub(crate) fn operator(name: &str) -> Operator {
     let image = DockerImage { name: format!("images/{name}"), tag: "1".to_owned(), ..DockerImage::default() };
     Operator { name: name.to_owned(), dockerimages: vec![image], ..Operator::default() }
 }
 
 /// A topology of one task `main` of operator `op`; inputs are (type, groupby).
-pub fn topology(name: &str, inputs: &[(&str, &str)]) -> Topology {
+pub(crate) fn topology(name: &str, inputs: &[(&str, &str)]) -> Topology {
     let input = |(kind, groupby): &(&str, &str)| InputSelector {
         selected_type: (*kind).to_owned(),
         groupby: (*groupby).to_owned(),
@@ -32,15 +32,15 @@ pub fn topology(name: &str, inputs: &[(&str, &str)]) -> Topology {
     Topology { name: name.to_owned(), tasks: vec![task], ..Topology::default() }
 }
 
-pub fn intent(id: &str, topology: &str) -> ServiceIntent {
+pub(crate) fn intent(id: &str, topology: &str) -> ServiceIntent {
     ServiceIntent { id: id.to_owned(), topology: topology.to_owned(), ..ServiceIntent::default() }
 }
 
-pub fn exclusive(id: &str, topology: &str, level: i32) -> ServiceIntent {
+pub(crate) fn exclusive(id: &str, topology: &str, level: i32) -> ServiceIntent {
     ServiceIntent { priority: Priority { exclusive: true, level }, ..intent(id, topology) }
 }
 
-pub fn entity(id: &str, kind: &str, place: Option<(f64, f64)>) -> EntityDetail {
+pub(crate) fn entity(id: &str, kind: &str, place: Option<(f64, f64)>) -> EntityDetail {
     let mut entity = EntityDetail { id: id.to_owned(), entity_type: kind.to_owned(), ..EntityDetail::default() };
     if let Some((latitude, longitude)) = place {
         entity.metadata.insert("location".to_owned(), json!({"type": "point", "value": {"latitude": latitude, "longitude": longitude}}));
@@ -48,12 +48,12 @@ pub fn entity(id: &str, kind: &str, place: Option<(f64, f64)>) -> EntityDetail {
     entity
 }
 
-pub fn with(mut entity: EntityDetail, name: &str, value: serde_json::Value) -> EntityDetail {
+pub(crate) fn with(mut entity: EntityDetail, name: &str, value: serde_json::Value) -> EntityDetail {
     entity.metadata.insert(name.to_owned(), json!({"type": "string", "value": value}));
     entity
 }
 
-pub fn worker(id: &str, place: (f64, f64), capacity: u32) -> WorkerProfile {
+pub(crate) fn worker(id: &str, place: (f64, f64), capacity: u32) -> WorkerProfile {
     WorkerProfile {
         id: id.to_owned(),
         location: Location { latitude: place.0, longitude: place.1 },
@@ -66,7 +66,7 @@ pub fn worker(id: &str, place: (f64, f64), capacity: u32) -> WorkerProfile {
 }
 
 /// Puts each entity into every selector of its type.
-pub fn fill(desired: &mut Desired, entities: &[EntityDetail]) {
+pub(crate) fn fill(desired: &mut Desired, entities: &[EntityDetail]) {
     let mut planner = Planner::new(desired.policy);
     planner.set_registry(&desired.operators, &desired.topologies, &desired.intents);
     desired.entities = planner
@@ -77,17 +77,22 @@ pub fn fill(desired: &mut Desired, entities: &[EntityDetail]) {
 }
 
 /// The plan as (first input's id, worker) pairs, sorted.
-pub fn placed(plan: &Plan) -> Vec<(String, String)> {
+pub(crate) fn placed(plan: &Plan) -> Vec<(String, String)> {
     let mut placed: Vec<(String, String)> = plan
         .tasks
         .values()
-        .map(|task| (task.instance.inputs.first().map(|input| input.id.clone()).unwrap_or_default(), task.worker().map(ToString::to_string).unwrap_or_default()))
+        .map(|task| {
+            (
+                task.instance.inputs.first().map(|input| input.id.clone()).unwrap_or_default(),
+                task.worker().map(ToString::to_string).unwrap_or_default(),
+            )
+        })
         .collect();
     placed.sort();
     placed
 }
 
 /// What the plan would be told as current by the next round.
-pub fn as_current(plan: &Plan) -> std::collections::BTreeMap<Arc<str>, Arc<str>> {
+pub(crate) fn as_current(plan: &Plan) -> std::collections::BTreeMap<Arc<str>, Arc<str>> {
     plan.tasks.iter().filter_map(|(id, task)| Some((id.clone(), task.worker()?.clone()))).collect()
 }

@@ -17,9 +17,18 @@ fn one_task_per_panel_and_every_rule_to_all_of_them() {
     let mut input = desired(vec![topology("t", &[("PowerPanel", "EntityID"), ("Rule", "ALL")])], vec![intent("i", "t")]);
     fill(&mut input, &[entity("Panel.1", "PowerPanel", None), entity("Panel.2", "PowerPanel", None)]);
     assert!(plan(&input).tasks.is_empty(), "not before both types have an entity");
-    fill(&mut input, &[entity("Panel.1", "PowerPanel", None), entity("Panel.2", "PowerPanel", None), entity("Rule.1", "Rule", None), entity("Rule.2", "Rule", None)]);
+    fill(
+        &mut input,
+        &[
+            entity("Panel.1", "PowerPanel", None),
+            entity("Panel.2", "PowerPanel", None),
+            entity("Rule.1", "Rule", None),
+            entity("Rule.2", "Rule", None),
+        ],
+    );
     let made = plan(&input);
-    let inputs: Vec<Vec<&str>> = made.tasks.values().map(|task| task.instance.inputs.iter().map(|input| input.id.as_str()).collect()).collect();
+    let inputs: Vec<Vec<&str>> =
+        made.tasks.values().map(|task| task.instance.inputs.iter().map(|input| input.id.as_str()).collect()).collect();
     assert_eq!(inputs.len(), 2);
     assert!(inputs.contains(&vec!["Panel.1", "Rule.1", "Rule.2"]) && inputs.contains(&vec!["Panel.2", "Rule.1", "Rule.2"]), "{inputs:?}");
 }
@@ -51,7 +60,8 @@ fn fault_12_attributes_of_an_input_are_those_of_its_own_selector() {
     fill(&mut input, &[entity("a", "A", None), entity("b", "B", None)]);
     let made = plan(&input);
     let task = made.tasks.values().next().expect("a task");
-    let attributes: BTreeMap<&str, &[String]> = task.instance.inputs.iter().map(|input| (input.id.as_str(), input.attribute_list.as_slice())).collect();
+    let attributes: BTreeMap<&str, &[String]> =
+        task.instance.inputs.iter().map(|input| (input.id.as_str(), input.attribute_list.as_slice())).collect();
     assert_eq!(attributes["a"], ["temp"]);
     assert!(attributes["b"].is_empty());
 }
@@ -61,7 +71,8 @@ fn fault_11_what_a_deleted_entity_grouped_is_gone_with_it() {
     let mut planner = Planner::new(Policy::default());
     planner.set_registry(&[operator("op")], &[topology("t", &[("A", "EntityID"), ("B", "ALL")])], &[intent("i", "t")]);
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
-    let selectors: BTreeMap<String, String> = planner.selectors().iter().map(|(id, selector)| (selector.entity_type.clone(), id.to_string())).collect();
+    let selectors: BTreeMap<String, String> =
+        planner.selectors().iter().map(|(id, selector)| (selector.entity_type.clone(), id.to_string())).collect();
     planner.set_entity(&selectors["A"], "a1", Some(entity("a1", "A", None)));
     planner.set_entity(&selectors["A"], "a2", Some(entity("a2", "A", None)));
     planner.set_entity(&selectors["B"], "b1", Some(entity("b1", "B", None)));
@@ -70,7 +81,8 @@ fn fault_11_what_a_deleted_entity_grouped_is_gone_with_it() {
     planner.set_entity(&selectors["A"], "a1", None);
     planner.set_entity(&selectors["B"], "b2", Some(entity("b2", "B", None)));
     planner.settle();
-    let inputs: Vec<Vec<&str>> = planner.tasks().values().map(|task| task.instance.inputs.iter().map(|input| input.id.as_str()).collect()).collect();
+    let inputs: Vec<Vec<&str>> =
+        planner.tasks().values().map(|task| task.instance.inputs.iter().map(|input| input.id.as_str()).collect()).collect();
     assert_eq!(inputs, [["a2", "b1", "b2"]]);
     assert_eq!(planner.load_of("W1"), Some((1, 9)), "the workload never goes negative");
     planner.set_entity(&selectors["B"], "b1", None);
@@ -93,7 +105,8 @@ fn fault_7_two_intents_for_one_topology_have_their_own_tasks_and_end_alone() {
 
 #[test]
 fn fault_17_outputs_of_topologies_that_group_by_the_same_entity_differ() {
-    let mut input = desired(vec![topology("t", &[("A", "EntityID")]), topology("u", &[("A", "EntityID")])], vec![intent("i", "t"), intent("j", "u")]);
+    let mut input =
+        desired(vec![topology("t", &[("A", "EntityID")]), topology("u", &[("A", "EntityID")])], vec![intent("i", "t"), intent("j", "u")]);
     fill(&mut input, &[entity("a", "A", None)]);
     let suffixes: std::collections::BTreeSet<String> =
         plan(&input).tasks.keys().map(|id| fogflow_orchestration::ids::suffix_of(id).to_owned()).collect();
@@ -115,12 +128,16 @@ fn fault_6_an_intent_that_is_sent_again_changes_nothing() {
 
 #[test]
 fn a_changed_geoscope_keeps_the_tasks_that_it_still_covers() {
-    let circle = |radius: f64| GeoScope { scope_type: "circle".to_owned(), scope_value: json!({"centerLatitude": 49.0, "centerLongitude": 8.0, "radius": radius}) };
+    let circle = |radius: f64| GeoScope {
+        scope_type: "circle".to_owned(),
+        scope_value: json!({"centerLatitude": 49.0, "centerLongitude": 8.0, "radius": radius}),
+    };
     let near = entity("near", "A", Some((49.001, 8.0)));
     let far = entity("far", "A", Some((49.1, 8.0)));
     let nowhere = entity("nowhere", "A", None);
     let scoped = |radius: f64| {
-        let mut input = desired(vec![topology("t", &[("A", "EntityID")])], vec![ServiceIntent { geoscope: circle(radius), ..intent("i", "t") }]);
+        let mut input =
+            desired(vec![topology("t", &[("A", "EntityID")])], vec![ServiceIntent { geoscope: circle(radius), ..intent("i", "t") }]);
         fill(&mut input, &[near.clone(), far.clone(), nowhere.clone()]);
         plan(&input)
     };
@@ -129,7 +146,11 @@ fn a_changed_geoscope_keeps_the_tasks_that_it_still_covers() {
 
     let mut planner = Planner::new(Policy::default());
     let register = |planner: &mut Planner, radius: f64| {
-        planner.set_registry(&[operator("op")], &[topology("t", &[("A", "EntityID")])], &[ServiceIntent { geoscope: circle(radius), ..intent("i", "t") }]);
+        planner.set_registry(
+            &[operator("op")],
+            &[topology("t", &[("A", "EntityID")])],
+            &[ServiceIntent { geoscope: circle(radius), ..intent("i", "t") }],
+        );
         planner.selectors().keys().next().cloned().expect("a selector")
     };
     let wide = register(&mut planner, 20_000.0);
@@ -166,7 +187,8 @@ fn an_incomplete_selector_takes_no_task_away() {
 
 #[test]
 fn grouping_words_in_any_case_and_by_value_of_metadata() {
-    let mut input = desired(vec![topology("t", &[("A", "entityID")]), topology("u", &[("A", "city")]), topology("v", &[("A", "all")])], Vec::new());
+    let mut input =
+        desired(vec![topology("t", &[("A", "entityID")]), topology("u", &[("A", "city")]), topology("v", &[("A", "all")])], Vec::new());
     let city = |id: &str, city: &str| with(entity(id, "A", None), "city", json!(city));
     let entities = [city("1", "Heidelberg"), city("2", "Heidelberg"), city("3", "Mannheim"), entity("4", "A", None)];
     let count = |input: &mut Desired, topology: &str| {
@@ -187,7 +209,11 @@ fn fault_14_what_has_no_room_waits_and_is_placed_when_there_is() {
     input.workers = vec![worker("W1", (49.0, 8.0), 2)];
     let two = plan(&input);
     assert_eq!(two.unplaced.len(), 1);
-    assert!(two.intents[0].status == "pending" && two.intents[0].reason.contains("1 of 3") && two.intents[0].reason.contains("full"), "{:?}", two.intents);
+    assert!(
+        two.intents[0].status == "pending" && two.intents[0].reason.contains("1 of 3") && two.intents[0].reason.contains("full"),
+        "{:?}",
+        two.intents
+    );
     input.current = as_current(&two);
     input.workers.push(worker("W2", (49.0, 8.0), 2));
     let all = plan(&input);
@@ -237,11 +263,16 @@ fn fault_14_a_task_on_a_full_worker_does_not_move_because_of_its_own_load() {
 
 #[test]
 fn an_exclusive_task_gets_an_idle_worker_and_what_it_would_pause_moves_away() {
-    let mut input = desired(vec![topology("t", &[("A", "EntityID")]), topology("x", &[("A", "EntityID")])], vec![intent("i", "t"), exclusive("j", "x", 10)]);
+    let mut input = desired(
+        vec![topology("t", &[("A", "EntityID")]), topology("x", &[("A", "EntityID")])],
+        vec![intent("i", "t"), exclusive("j", "x", 10)],
+    );
     input.workers = vec![worker("W1", (49.0, 8.0), 5), worker("W2", (60.0, 8.0), 5)];
     fill(&mut input, &[entity("a", "A", Some((49.0, 8.0)))]);
     let made = plan(&input);
-    let worker_of = |topology: &str| made.tasks.values().find(|task| task.flow.topology == topology).and_then(|task| task.worker()).map(ToString::to_string);
+    let worker_of = |topology: &str| {
+        made.tasks.values().find(|task| task.flow.topology == topology).and_then(|task| task.worker()).map(ToString::to_string)
+    };
     assert_eq!((worker_of("x").as_deref(), worker_of("t").as_deref()), (Some("W1"), Some("W2")));
 }
 
@@ -286,14 +317,21 @@ fn an_operator_that_runs_nowhere_fails_its_intent_with_the_reason() {
     input.operators[0].dockerimages[0].hw_type = "ARM".to_owned();
     fill(&mut input, &[entity("a", "A", None)]);
     let made = plan(&input);
-    assert!(made.intents[0].status == "failed" && made.intents[0].reason.contains("images/op:1") && made.intents[0].reason.contains("linux/amd64"), "{:?}", made.intents);
+    assert!(
+        made.intents[0].status == "failed"
+            && made.intents[0].reason.contains("images/op:1")
+            && made.intents[0].reason.contains("linux/amd64"),
+        "{:?}",
+        made.intents
+    );
 }
 
 #[test]
 fn a_product_beyond_the_limit_makes_no_tasks_and_says_so() {
     let mut input = desired(vec![topology("t", &[("A", "EntityID"), ("B", "EntityID")])], vec![intent("i", "t")]);
     input.policy.instances_per_flow = 3;
-    let entities: Vec<_> = ["A", "B"].iter().flat_map(|kind| (0..2).map(move |number| entity(&format!("{kind}{number}"), kind, None))).collect();
+    let entities: Vec<_> =
+        ["A", "B"].iter().flat_map(|kind| (0..2).map(move |number| entity(&format!("{kind}{number}"), kind, None))).collect();
     fill(&mut input, &entities);
     let made = plan(&input);
     assert!(made.tasks.is_empty() && made.intents[0].reason.contains("4 task instances"), "{:?}", made.intents);

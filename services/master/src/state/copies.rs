@@ -129,7 +129,9 @@ impl Copies {
     /// Where a task is, as far as is known: running before reported before told; on alive workers only if there are any.
     #[must_use]
     pub fn whereabouts(&self, task: &str, workers: &Workers) -> Option<&str> {
-        let rank = |worker: &str, copy: &Copy| (workers.is_alive(worker), copy.is_up(), copy.observed.is_some(), copy.told.as_ref().map(|told| told.at));
+        let rank = |worker: &str, copy: &Copy| {
+            (workers.is_alive(worker), copy.is_up(), copy.observed.is_some(), copy.told.as_ref().map(|told| told.at))
+        };
         let copies = self.by_task.get(task)?.iter().filter(|(_, copy)| copy.removal.is_none());
         copies.max_by_key(|(worker, copy)| rank(worker, copy)).map(|(worker, _)| worker.as_str())
     }
@@ -213,7 +215,9 @@ impl Copies {
                     observed.touched.insert(id);
                     observed.differs = true;
                 }
-                Some(told) if copy.removal.is_none() && generation != told.task.generation && is_old(told.at, now) => observed.differs = true,
+                Some(told) if copy.removal.is_none() && generation != told.task.generation && is_old(told.at, now) => {
+                    observed.differs = true
+                }
                 Some(_) => {
                     if copy.removal.is_some() {
                         observed.touched.insert(id);
@@ -244,11 +248,20 @@ impl Copies {
     }
 
     /// What has to be said about a task now.
-    pub fn commands_for(&mut self, id: &Arc<str>, intended: &Intended, workers: &Workers, epoch: u64, now: Instant) -> Vec<(String, Command)> {
+    pub fn commands_for(
+        &mut self,
+        id: &Arc<str>,
+        intended: &Intended,
+        workers: &Workers,
+        epoch: u64,
+        now: Instant,
+    ) -> Vec<(String, Command)> {
         let mut commands = Vec::new();
         let target = match intended {
             Intended::On(task) => {
-                commands.extend(self.commands_to_target(id, task, workers, epoch, now).into_iter().map(|command| (task.worker_id.clone(), command)));
+                commands.extend(
+                    self.commands_to_target(id, task, workers, epoch, now).into_iter().map(|command| (task.worker_id.clone(), command)),
+                );
                 Some(task.worker_id.as_str())
             }
             Intended::Nowhere | Intended::Gone => None,
@@ -256,7 +269,8 @@ impl Copies {
         // Make before break: another copy stays until the wanted one is up.
         let wanted_is_up = target.is_none_or(|worker| self.get(id, worker).is_some_and(Copy::is_up));
         if wanted_is_up {
-            let others: Vec<String> = self.of_task(id).filter(|(worker, _)| Some(worker.as_str()) != target).map(|(worker, _)| worker.clone()).collect();
+            let others: Vec<String> =
+                self.of_task(id).filter(|(worker, _)| Some(worker.as_str()) != target).map(|(worker, _)| worker.clone()).collect();
             for worker in others.into_iter().filter(|worker| workers.is_alive(worker)) {
                 let repeat = if is_upstream(workers, &worker) { REPEAT_UPSTREAM } else { REPEAT_OURS };
                 let Some(copy) = self.get(id, &worker) else { continue };
@@ -307,7 +321,14 @@ impl Copies {
         }
     }
 
-    fn commands_to_target(&mut self, id: &Arc<str>, task: &ScheduledTaskInstance, workers: &Workers, epoch: u64, now: Instant) -> Vec<Command> {
+    fn commands_to_target(
+        &mut self,
+        id: &Arc<str>,
+        task: &ScheduledTaskInstance,
+        workers: &Workers,
+        epoch: u64,
+        now: Instant,
+    ) -> Vec<Command> {
         let worker = task.worker_id.as_str();
         let upstream = is_upstream(workers, worker);
         let copy = self.get(id, worker).cloned().unwrap_or_default();
@@ -328,7 +349,8 @@ impl Copies {
             let mut commands = add(self);
             if upstream {
                 // It would start a second container beside the first.
-                let removal = ScheduledTaskInstance { id: id.to_string(), worker_id: worker.to_owned(), ..ScheduledTaskInstance::default() };
+                let removal =
+                    ScheduledTaskInstance { id: id.to_string(), worker_id: worker.to_owned(), ..ScheduledTaskInstance::default() };
                 commands.insert(0, Command::Remove(Box::new(removal)));
             }
             return commands;
@@ -375,11 +397,19 @@ impl Copies {
 
     /// The whole set of one of our workers: what it shall run, and what it still has to run until it runs elsewhere. `None` when
     /// it runs something that it must go on with but that cannot be described (an earlier master began to move it).
-    pub fn whole_set(&mut self, worker: &str, wanted: Vec<ScheduledTaskInstance>, epoch: u64, is_up_elsewhere: impl Fn(&str) -> Option<bool>) -> Option<DesiredTasks> {
+    pub fn whole_set(
+        &mut self,
+        worker: &str,
+        wanted: Vec<ScheduledTaskInstance>,
+        epoch: u64,
+        is_up_elsewhere: impl Fn(&str) -> Option<bool>,
+    ) -> Option<DesiredTasks> {
         let mut tasks: BTreeMap<String, ScheduledTaskInstance> = BTreeMap::new();
         for task in wanted {
             let told = self.get(&task.id, worker).filter(|copy| copy.removal.is_none()).and_then(Copy::told_task);
-            let generation = told.filter(|told| told.epoch == Some(epoch) && told.inputs == task.inputs && same_but_inputs(told, &task)).and_then(|told| told.generation);
+            let generation = told
+                .filter(|told| told.epoch == Some(epoch) && told.inputs == task.inputs && same_but_inputs(told, &task))
+                .and_then(|told| told.generation);
             let generation = generation.unwrap_or_else(|| self.next_generation());
             tasks.insert(task.id.clone(), ScheduledTaskInstance { generation: Some(generation), epoch: Some(epoch), ..task });
         }

@@ -2,7 +2,10 @@
 //! what has to be done. Nothing here does I/O or reads a clock: times are handed in.
 
 pub mod copies;
+mod orders;
 mod rows;
+#[cfg(test)]
+mod tests;
 pub mod watches;
 pub mod workers;
 
@@ -12,18 +15,16 @@ use std::time::{Duration, Instant};
 
 use fogflow_ngsi::v1::availability::NotifyContextAvailabilityRequest;
 use fogflow_orchestration::{
-    DockerImage, EntityDetail, IntentState, OutputStream, RegistrySnapshot, ScheduledTaskInstance, ServiceIntent, TaskUpdate, WorkerProfile, WorkerTasks, ids,
+    DockerImage, EntityDetail, IntentState, RegistrySnapshot, ServiceIntent, TaskState, TaskUpdate, WorkerProfile, WorkerTasks,
 };
 
-use crate::planner::{Artefact, Place, PlannedTask, Planner, Policy};
-use copies::{Command, Copies, Intended};
+use crate::planner::{Planner, Policy};
+use copies::{Command, Copies};
 use watches::{EntityNews, Watches};
 use workers::Workers;
 
-/// A worker's whole set is sent at most once in this time.
-const WHOLE_SET_PAUSE: Duration = Duration::from_secs(1);
-/// How long after the last change of room all tasks are reviewed for better workers.
-const REVIEW_AFTER: Duration = Duration::from_secs(1);
+/// After the bus came back, workers have this long to come back too.
+const RETURN_GRACE: Duration = Duration::from_secs(12);
 
 /// Announced intents that are remembered.
 const ANNOUNCED: usize = 10_000;
@@ -50,6 +51,15 @@ pub struct Changes {
     pub full: bool,
 }
 
+/// A notification that has arrived.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// When.
+    pub at: Instant,
+    /// W3C `traceparent` of what brought it.
+    pub traceparent: Option<String>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct State {
@@ -64,11 +74,19 @@ pub struct State {
     registry: Option<Arc<RegistrySnapshot>>,
     /// What an upstream designer said of intents on the bus.
     announced: BTreeMap<String, ServiceIntent>,
-    /// When the oldest notification came that has not been planned for.
-    heard_at: Option<Instant>,
+    /// When the oldest notification came that has not been planned for, and the trace that it belongs to.
+    heard: Option<Heard>,
     intents: BTreeMap<String, IntentState>,
-    /// The epoch while this master leads.
-    epoch: Option<u64>,
+    /// The epoch of the lease while this master leads.
+    lease: Option<u64>,
+    /// The least epoch that workers obey, when the store of the lease has lost count.
+    least_epoch: u64,
+    /// The highest epoch that workers have reported.
+    reported_epoch: u64,
+    /// Whether the bus is connected.
+    bus_is_there: bool,
+    /// Tasks that failed where they are planned to be.
+    failed: BTreeSet<Arc<str>>,
     led_since: Option<Instant>,
     /// Whether enough is known to give commands.
     open: bool,
@@ -103,9 +121,13 @@ impl State {
             watches: Watches::default(),
             registry: None,
             announced: BTreeMap::new(),
-            heard_at: None,
+            heard: None,
             intents: BTreeMap::new(),
-            epoch: None,
+            lease: None,
+            least_epoch: 0,
+            reported_epoch: 0,
+            bus_is_there: true,
+            failed: BTreeSet::new(),
             led_since: None,
             open: false,
             dirty: BTreeSet::new(),
@@ -122,10 +144,10 @@ impl State {
         }
     }
 
-    /// The epoch, while this master leads.
+    /// The epoch of its commands, while this master leads.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
-        self.epoch
+        self.lease.map(|lease| lease.max(self.least_epoch))
     }
 
     /// Whether it gives commands.
@@ -134,13 +156,18 @@ impl State {
         self.open
     }
 
-    /// This master leads from now on. It begins with looking: nothing is commanded until discovery, designer and the workers
-    /// have spoken.
-    pub fn lead(&mut self, epoch: u64, now: Instant) {
-        if self.epoch == Some(epoch) {
+    /// The lease was granted, or renewed. A new leader begins with looking: nothing is commanded until discovery, designer and the
+    /// workers have spoken.
+    pub fn lead(&mut self, lease: u64, now: Instant) {
+        if self.lease == Some(lease) {
+            // Workers have heard of a later epoch, and yet the lease is still granted: its store has lost count.
+            if self.is_behind() {
+                self.least_epoch = self.reported_epoch + 1;
+                tracing::warn!(epoch = self.least_epoch, "workers know a later epoch than the lease; going on from theirs");
+            }
             return;
         }
-        self.epoch = Some(epoch);
+        self.lease = Some(lease);
         self.led_since = Some(now);
         self.open = false;
         self.watches.lose_all();
@@ -154,7 +181,7 @@ impl State {
 
     /// Another master leads, or nobody knows.
     pub fn follow(&mut self) {
-        self.epoch = None;
+        self.lease = None;
         self.led_since = None;
         self.open = false;
     }
@@ -168,7 +195,8 @@ impl State {
         for selector in self.watches.set(self.planner.selectors()) {
             self.planner.set_complete(&selector, false);
         }
-        let gone: Vec<String> = self.intents.keys().filter(|id| !registry.intents.iter().any(|intent| intent.id == **id)).cloned().collect();
+        let gone: Vec<String> =
+            self.intents.keys().filter(|id| !registry.intents.iter().any(|intent| intent.id == **id)).cloned().collect();
         for id in gone {
             self.intents.remove(&id);
             self.note_intent(&id);
@@ -194,13 +222,13 @@ impl State {
     }
 
     /// A notification came.
-    pub fn heard(&mut self, now: Instant) {
-        self.heard_at.get_or_insert(now);
+    pub fn hear(&mut self, now: Instant, traceparent: Option<String>) {
+        self.heard.get_or_insert(Heard { at: now, traceparent });
     }
 
-    /// When the oldest notification came that was not planned for until now.
-    pub fn take_heard_at(&mut self) -> Option<Instant> {
-        self.heard_at.take()
+    /// The oldest notification that was not planned for until now.
+    pub fn take_heard(&mut self) -> Option<Heard> {
+        self.heard.take()
     }
 
     /// An upstream discovery names all entities of a selector: others are gone, and it is complete when all were looked up.
@@ -214,7 +242,9 @@ impl State {
     }
 
     fn complete_if_looked_up(&mut self, selector: &Arc<str>) {
-        if !self.watches.is_looking_up(selector) && self.watches.iter().any(|watch| watch.selector.id == *selector && !watch.complete && !watch.is_ours()) {
+        if !self.watches.is_looking_up(selector)
+            && self.watches.iter().any(|watch| watch.selector.id == *selector && !watch.complete && !watch.is_ours())
+        {
             self.watches.set_complete(selector);
             self.planner.set_complete(selector, true);
         }
@@ -277,7 +307,8 @@ impl State {
     pub fn worker_reports(&mut self, report: WorkerTasks, now: Instant) {
         let worker = report.worker_id.clone();
         self.workers.reported(&worker, now);
-        let observed = self.copies.report(report, self.epoch.unwrap_or(0), now);
+        self.reported_epoch = self.reported_epoch.max(report.epoch);
+        let observed = self.copies.report(report, self.epoch().unwrap_or(0), now);
         if observed.differs {
             self.differing.insert(worker.clone());
         }
@@ -287,10 +318,17 @@ impl State {
         self.touch_copies(observed.touched);
     }
 
+    /// Whether workers have heard of a later epoch than this leader's.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.epoch().is_some_and(|epoch| epoch < self.reported_epoch)
+    }
+
     /// `TASK_UPDATE`
     pub fn task_update(&mut self, worker: &str, update: TaskUpdate) {
         let id: Arc<str> = update.task_id.as_str().into();
-        if id.is_empty() || worker.is_empty() {
+        let stranger = self.open && self.workers.get(worker).is_none();
+        if id.is_empty() || worker.is_empty() || stranger {
             return;
         }
         let (changed, given_up) = self.copies.update(&id, worker, update);
@@ -309,14 +347,23 @@ impl State {
 
     fn touch_copies(&mut self, tasks: impl IntoIterator<Item = Arc<str>>) {
         for id in tasks {
-            if let Some(task) = self.planner.tasks().get(&id) {
-                let intent = task.flow.key.intent.to_string();
-                self.refresh_intent(&intent);
-            }
+            self.note_failure(&id);
             self.reported.rows.insert(id.clone());
             self.published.rows.insert(id.clone());
             self.unsaved.insert(id.clone());
             self.dirty.insert(id);
+        }
+    }
+
+    /// Keeps the list of failed tasks true about one of them.
+    fn note_failure(&mut self, id: &Arc<str>) {
+        let task = self.planner.tasks().get(id);
+        let copy = task.and_then(|task| task.worker()).and_then(|worker| self.copies.get(id, worker));
+        let fails = copy.and_then(|copy| copy.observed.as_ref()).is_some_and(|update| update.status == TaskState::Failed);
+        let changed = if fails { self.failed.insert(id.clone()) } else { self.failed.remove(id) };
+        if let Some(task) = task.filter(|_| changed || fails) {
+            let intent = task.flow.key.intent.clone();
+            self.refresh_intent(&intent);
         }
     }
 
@@ -327,8 +374,15 @@ impl State {
             self.entity_news(&selector, news, now);
         }
         if let Some((selector, named)) = taken.ended {
-            let vanished: Vec<Arc<str>> =
-                self.planner.entities(&selector).into_iter().flatten().map(|(id, _)| id).filter(|id| !named.contains(&***id)).cloned().collect();
+            let vanished: Vec<Arc<str>> = self
+                .planner
+                .entities(&selector)
+                .into_iter()
+                .flatten()
+                .map(|(id, _)| id)
+                .filter(|id| !named.contains(&***id))
+                .cloned()
+                .collect();
             for id in vanished {
                 self.planner.set_entity(&selector, &id, None);
             }
@@ -376,14 +430,15 @@ impl State {
         self.complete_if_looked_up(&lookup.selector);
     }
 
-    /// The bus was away: silence proves nothing.
-    pub fn bus_returned(&mut self, now: Instant) {
-        self.workers.excuse_silence(now);
+    /// The bus went or came. While it is away, silence proves nothing; when it is back, workers need their time to return.
+    pub fn bus_is(&mut self, connected: bool, now: Instant) {
+        self.bus_is_there = connected;
+        self.workers.excuse_silence(now + RETURN_GRACE);
     }
 
     /// The timer.
     pub fn tick(&mut self, now: Instant, period: Duration) {
-        let (died, forgotten) = self.workers.tick(now, period);
+        let (died, forgotten) = if self.bus_is_there { self.workers.tick(now, period) } else { <(Vec<String>, Vec<String>)>::default() };
         for worker in &died {
             tracing::warn!(worker, "a worker is silent; its tasks are planned anew");
         }
@@ -403,72 +458,6 @@ impl State {
         }
     }
 
-    /// Brings the plan up to date and says what workers have to be told.
-    pub fn reconcile(&mut self, now: Instant) -> BTreeMap<String, Vec<Order>> {
-        let Some(epoch) = self.epoch else { return BTreeMap::new() };
-        if !self.open && !self.try_open(now) {
-            return BTreeMap::new();
-        }
-        let changed = self.planner.settle();
-        if changed.iter().any(|id| !self.planner.tasks().contains_key(id)) {
-            // Room appeared; others may be better off there.
-            self.review_at.get_or_insert(now + REVIEW_AFTER);
-        }
-        self.reported.rows.extend(changed.iter().cloned());
-        self.published.rows.extend(changed.iter().cloned());
-        self.dirty.extend(changed);
-        for intent in self.planner.take_touched_intents() {
-            self.refresh_intent(&intent);
-        }
-        let mut commands: BTreeMap<String, Vec<Command>> = BTreeMap::new();
-        for id in std::mem::take(&mut self.dirty) {
-            let intended = self.intended(&id);
-            for (worker, command) in self.copies.commands_for(&id, &intended, &self.workers, epoch, now) {
-                if self.workers.is_alive(&worker) {
-                    commands.entry(worker).or_default().push(command);
-                }
-            }
-            if !self.is_settled(&id, &intended) {
-                self.unsettled.insert(id);
-            }
-        }
-        self.replace_by_whole_sets(&mut commands, epoch, now);
-        let mut orders: BTreeMap<String, Vec<Order>> =
-            commands.into_iter().map(|(worker, commands)| (worker, commands.into_iter().map(Order::Task).collect())).collect();
-        self.add_prefetches(&mut orders);
-        orders
-    }
-
-    /// The bus has taken an order, or has not: then it is derived again.
-    pub fn ordered(&mut self, worker: &str, order: &Order, taken: bool, now: Instant) {
-        match order {
-            Order::Task(command) if taken => {
-                if matches!(command, Command::Whole(_)) {
-                    self.whole_sent.insert(worker.to_owned(), now);
-                }
-                let touched = self.copies.told(worker, command, now);
-                self.unsettled.extend(touched.iter().cloned());
-                self.unsaved.extend(touched);
-            }
-            Order::Task(Command::Whole(_)) => {
-                self.differing.insert(worker.to_owned());
-                let tasks: Vec<Arc<str>> = self.copies.of_worker(worker).cloned().collect();
-                self.unsettled.extend(tasks);
-            }
-            Order::Task(Command::Add(task) | Command::Remove(task)) => {
-                self.unsettled.insert(task.id.as_str().into());
-            }
-            Order::Task(Command::AddInput(flow) | Command::RemoveInput(flow)) => {
-                self.unsettled.insert(flow.task_instance_id.as_str().into());
-            }
-            Order::Prefetch(image) if !taken => {
-                self.prefetched.remove(&(worker.to_owned(), crate::planner::capability::image_reference(image)));
-                self.prefetch_due = true;
-            }
-            Order::Prefetch(_) => {}
-        }
-    }
-
     /// Opens when everything that a plan depends on is known: the registry, all entities, and the workers of the earlier start,
     /// or one and a half of their heartbeats have passed. So a restart moves nothing (FAULT 5).
     fn try_open(&mut self, now: Instant) -> bool {
@@ -482,6 +471,7 @@ impl State {
         }
         self.open = true;
         self.workers.give_up_waiting(now);
+        self.planner.forget_places();
         for id in self.copies.tasks() {
             if let Some(worker) = self.copies.whereabouts(id, &self.workers) {
                 self.planner.remember(id, worker);
@@ -496,125 +486,12 @@ impl State {
         self.planner.settle_first();
         self.dirty.extend(self.planner.tasks().keys().cloned());
         self.reported.full = true;
-        tracing::info!(epoch = self.epoch, tasks = self.planner.tasks().len(), workers = self.workers.alive().count(), "this master leads and plans");
+        tracing::info!(
+            epoch = self.epoch(),
+            tasks = self.planner.tasks().len(),
+            workers = self.workers.alive().count(),
+            "this master leads and plans"
+        );
         true
-    }
-
-    fn intended(&self, id: &Arc<str>) -> Intended {
-        match self.planner.tasks().get(id) {
-            None => Intended::Gone,
-            Some(task) => match &task.place {
-                Place::On { worker, artefact } => Intended::On(Box::new(self.message(task, worker, artefact))),
-                Place::Impossible(_) | Place::Waiting(_) => Intended::Nowhere,
-            },
-        }
-    }
-
-    /// The message that tells a worker about a task.
-    fn message(&self, task: &PlannedTask, worker: &str, artefact: &Artefact) -> ScheduledTaskInstance {
-        let flow = &task.flow;
-        let suffix = ids::suffix_of(&task.instance.id);
-        let output = |(index, entity_type): (usize, &String)| OutputStream {
-            entity_type: entity_type.clone(),
-            stream_id: ids::output_id(entity_type, suffix, index + 1),
-            annotations: None,
-        };
-        let mut message = ScheduledTaskInstance {
-            id: task.instance.id.to_string(),
-            topology_name: flow.topology.clone(),
-            task_name: flow.key.task.to_string(),
-            service_intent_id: flow.key.intent.to_string(),
-            operator_name: flow.operator.clone(),
-            parameters: self.planner.operator(&flow.operator).map(|operator| operator.parameters.clone()).unwrap_or_default(),
-            worker_id: worker.to_owned(),
-            is_exclusive: flow.exclusive,
-            priority_level: flow.level,
-            status: "scheduled".to_owned(),
-            inputs: task.instance.inputs.clone(),
-            outputs: flow.outputs.iter().enumerate().map(output).collect(),
-            tenant: (!flow.tenant.is_empty()).then(|| flow.tenant.clone()),
-            ..ScheduledTaskInstance::default()
-        };
-        match artefact {
-            Artefact::Image(image) => message.docker_image.clone_from(image),
-            Artefact::Executable(executable) => message.executable = Some(executable.clone()),
-            Artefact::Code(code) => message.code = Some(code.clone()),
-        }
-        message
-    }
-
-    /// Whether nothing is outstanding about a task.
-    fn is_settled(&self, id: &Arc<str>, intended: &Intended) -> bool {
-        let alive = || self.copies.of_task(id).filter(|(worker, _)| self.workers.is_alive(worker));
-        match intended {
-            Intended::On(task) => {
-                let mut copies = alive();
-                copies.next().is_some_and(|(worker, copy)| *worker == task.worker_id && copy.observed.is_some() && copy.told_task().is_some()) && copies.next().is_none()
-            }
-            Intended::Nowhere | Intended::Gone => alive().next().is_none(),
-        }
-    }
-
-    fn replace_by_whole_sets(&mut self, commands: &mut BTreeMap<String, Vec<Command>>, epoch: u64, now: Instant) {
-        let mut due: BTreeSet<String> = commands
-            .iter()
-            .filter(|(worker, commands)| self.copies.whole_set_is_shorter(worker, commands.len()))
-            .map(|(worker, _)| worker.clone())
-            .collect();
-        let rested = |sent: &HashMap<String, Instant>, worker: &str| {
-            sent.get(worker).is_none_or(|at| now.saturating_duration_since(*at) >= WHOLE_SET_PAUSE)
-        };
-        let differing: Vec<String> = self.differing.iter().filter(|worker| rested(&self.whole_sent, worker)).cloned().collect();
-        due.extend(differing);
-        for worker in due {
-            self.differing.remove(&worker);
-            let ours = self.workers.get(&worker).is_some_and(|known| known.alive && !known.is_upstream());
-            if !ours {
-                continue;
-            }
-            let wanted = self.tasks_planned_on(&worker);
-            let planner = &self.planner;
-            let copies = &self.copies;
-            // Some(true): runs elsewhere. Some(false): shall run elsewhere, does not yet. None: nobody asks for it.
-            let elsewhere: HashMap<Arc<str>, bool> = copies
-                .of_worker(&worker)
-                .filter_map(|id| {
-                    let target = planner.tasks().get(id)?.worker()?;
-                    Some((id.clone(), copies.get(id, target).is_some_and(copies::Copy::is_up)))
-                })
-                .collect();
-            if let Some(desired) = self.copies.whole_set(&worker, wanted, epoch, |id| elsewhere.get(id).copied()) {
-                commands.insert(worker, vec![Command::Whole(Box::new(desired))]);
-            }
-        }
-    }
-
-    fn tasks_planned_on(&self, worker: &str) -> Vec<ScheduledTaskInstance> {
-        let here = |task: &&PlannedTask| task.worker().is_some_and(|planned| **planned == *worker);
-        let message = |task: &PlannedTask| match &task.place {
-            Place::On { worker, artefact } => Some(self.message(task, worker, artefact)),
-            Place::Impossible(_) | Place::Waiting(_) => None,
-        };
-        self.planner.tasks().values().filter(here).filter_map(message).collect()
-    }
-
-    fn add_prefetches(&mut self, orders: &mut BTreeMap<String, Vec<Order>>) {
-        if !std::mem::take(&mut self.prefetch_due) {
-            return;
-        }
-        let Some(registry) = self.registry.clone() else { return };
-        for profile in self.workers.alive() {
-            let kind = crate::planner::capability::WorkerKind::of(profile);
-            for operator in &registry.operators {
-                for image in operator.dockerimages.iter().filter(|image| image.prefetched) {
-                    let reference = crate::planner::capability::image_reference(image);
-                    let fits = crate::planner::capability::artefact_for(operator, &kind) == Some(Artefact::Image(reference.clone()));
-                    if fits && self.prefetched.insert((profile.id.clone(), reference)) {
-                        let image = DockerImage { operator_name: operator.name.clone(), ..image.clone() };
-                        orders.entry(profile.id.clone()).or_default().push(Order::Prefetch(image));
-                    }
-                }
-            }
-        }
     }
 }

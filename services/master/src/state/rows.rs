@@ -1,7 +1,5 @@
 //! What users see of tasks and intents.
 
-use std::sync::Arc;
-
 use fogflow_orchestration::report::{TaskInput, TaskOutput};
 use fogflow_orchestration::{IntentState, TaskRow, TaskState, ids};
 
@@ -19,7 +17,9 @@ impl State {
             Place::Impossible(reason) | Place::Waiting(reason) => (None, reason.clone()),
         };
         let copy_on = |worker: &str| self.copies.get(id, worker).filter(|_| self.workers.is_alive(worker));
-        let other = || self.copies.of_task(id).find(|(worker, copy)| self.workers.is_alive(worker) && copy.is_up()).map(|(worker, _)| worker.as_str());
+        let other = || {
+            self.copies.of_task(id).find(|(worker, copy)| self.workers.is_alive(worker) && copy.is_up()).map(|(worker, _)| worker.as_str())
+        };
         let shown = match target {
             Some(worker) if copy_on(worker).is_some_and(super::copies::Copy::is_up) => Some(worker),
             Some(worker) => other().or(Some(worker)),
@@ -43,19 +43,48 @@ impl State {
             since: observed.map(|update| update.since.clone()).unwrap_or_default(),
             endpoint: observed.map(|update| update.endpoint.clone()).unwrap_or_default(),
             restarts: observed.map(|update| update.restarts).unwrap_or_default(),
-            inputs: task.instance.inputs.iter().map(|input| TaskInput { entity_type: input.entity_type.clone(), id: input.id.clone() }).collect(),
+            inputs: task
+                .instance
+                .inputs
+                .iter()
+                .map(|input| TaskInput { entity_type: input.entity_type.clone(), id: input.id.clone() })
+                .collect(),
             outputs: flow.outputs.iter().enumerate().map(output).collect(),
             operator: flow.operator.clone(),
         })
     }
 
-    /// All tasks, or those of an intent.
+    /// All tasks, or those of an intent. A master that does not lead shows what it hears from workers.
     #[must_use]
     pub fn rows(&self, intent: Option<&str>) -> Vec<TaskRow> {
+        if !self.open {
+            return self.overheard_rows(intent);
+        }
         match intent {
             Some(intent) => self.planner.tasks_of(intent).filter_map(|id| self.row(id)).collect(),
             None => self.planner.tasks().keys().filter_map(|id| self.row(id)).collect(),
         }
+    }
+
+    fn overheard_rows(&self, intent: Option<&str>) -> Vec<TaskRow> {
+        let row = |(worker, copy): (&String, &super::copies::Copy)| {
+            let update = copy.observed.as_ref().filter(|update| intent.is_none_or(|intent| update.service_intent_id == intent))?;
+            Some(TaskRow {
+                task_id: update.task_id.clone(),
+                topology_name: update.topology_name.clone(),
+                task_name: update.task_name.clone(),
+                service_intent_id: update.service_intent_id.clone(),
+                status: update.status,
+                worker: worker.clone(),
+                id: update.task_id.clone(),
+                reason: update.reason.clone(),
+                since: update.since.clone(),
+                endpoint: update.endpoint.clone(),
+                restarts: update.restarts,
+                ..TaskRow::default()
+            })
+        };
+        self.copies.tasks().flat_map(|id| self.copies.of_task(id)).filter_map(row).collect()
     }
 
     /// The states of all intents.
@@ -73,23 +102,25 @@ impl State {
     pub(super) fn refresh_intent(&mut self, id: &str) {
         let Some(mut state) = self.planner.intent_state(id) else { return };
         if state.status == "active" {
-            let failed: Vec<&Arc<str>> = self.planner.tasks_of(id).filter(|task| self.is_failed(task)).collect();
-            if let Some(first) = failed.first() {
+            let mut failed = self
+                .failed
+                .iter()
+                .filter(|task| self.planner.tasks().get(*task).is_some_and(|task| *task.flow.key.intent == *id))
+                .peekable();
+            if let Some(first) = failed.peek() {
                 let row = self.row(first).unwrap_or_default();
                 state.status = "failed".to_owned();
-                state.reason = format!("{} of {} tasks failed; {} on {}: {}", failed.len(), self.planner.tasks_of(id).count(), first, row.worker, row.reason);
+                state.reason = format!("{first} failed on {}: {}", row.worker, row.reason);
+                let others = failed.count() - 1;
+                if others > 0 {
+                    state.reason.push_str(&format!(" (and {others} more)"));
+                }
             }
         }
         if self.intents.get(id) != Some(&state) {
             self.intents.insert(id.to_owned(), state);
             self.note_intent(id);
         }
-    }
-
-    fn is_failed(&self, task: &Arc<str>) -> bool {
-        let worker = self.planner.tasks().get(task).and_then(|task| task.worker());
-        let copy = worker.and_then(|worker| self.copies.get(task, worker));
-        copy.and_then(|copy| copy.observed.as_ref()).is_some_and(|update| update.status == TaskState::Failed)
     }
 
     pub(super) fn note_intent(&mut self, id: &str) {

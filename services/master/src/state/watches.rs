@@ -215,7 +215,9 @@ impl Watches {
         let gone = notification.error_code.code == 410;
         for response in &notification.responses {
             for news in news_of(&response.registration, gone) {
-                if let (Some(arriving), EntityNews::Known(EntityDetail { id, .. }) | EntityNews::Named { id, .. }) = (&mut watch.arriving, &news) {
+                if let (Some(arriving), EntityNews::Known(EntityDetail { id, .. }) | EntityNews::Named { id, .. }) =
+                    (&mut watch.arriving, &news)
+                {
                     arriving.insert(id.clone());
                 }
                 taken.news.push((selector.clone(), news));
@@ -301,7 +303,12 @@ fn news_of(registration: &ContextRegistration, gone: bool) -> Vec<EntityNews> {
             EntityNews::Known(EntityDetail {
                 id: entity.id.to_string(),
                 entity_type: entity.entity_type.to_string(),
-                attributes: registration.attributes.iter().filter(|attribute| !attribute.is_domain).map(|attribute| attribute.name.to_string()).collect(),
+                attributes: registration
+                    .attributes
+                    .iter()
+                    .filter(|attribute| !attribute.is_domain)
+                    .map(|attribute| attribute.name.to_string())
+                    .collect(),
                 metadata: metadata_of(&registration.metadata.0),
                 provider: registration.providing_application.to_string(),
             })

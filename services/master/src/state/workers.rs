@@ -198,13 +198,7 @@ pub fn heartbeat_of(profile: &WorkerProfile) -> Duration {
 /// A profile without what changes from heartbeat to heartbeat.
 #[must_use]
 pub fn plan_part(profile: &WorkerProfile) -> WorkerProfile {
-    WorkerProfile {
-        workload: 0,
-        last_heartbeat_update: String::new(),
-        incarnation: String::new(),
-        url: String::new(),
-        ..profile.clone()
-    }
+    WorkerProfile { workload: 0, last_heartbeat_update: String::new(), incarnation: String::new(), url: String::new(), ..profile.clone() }
 }
 
 fn shown_part(profile: &WorkerProfile) -> WorkerProfile {

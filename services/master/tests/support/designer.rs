@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fogflow_orchestration::{
-    GeoScope, InputSelector, LeaseReply, LeaseRequest, MasterReport, Operator, OutputSelector, RegistrySnapshot, ServiceIntent, Task, Topology,
+    GeoScope, InputSelector, LeaseReply, LeaseRequest, MasterReport, Operator, OutputSelector, RegistrySnapshot, ServiceIntent, Task,
+    Topology,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -54,7 +55,11 @@ impl FakeDesigner {
     pub fn register(&self, topology: &str, inputs: &[(&str, &str)], intent: &str) {
         let operator = Operator {
             name: format!("{topology}-operator"),
-            dockerimages: vec![fogflow_orchestration::DockerImage { name: "fogflow/dummy".to_owned(), tag: "latest".to_owned(), ..Default::default() }],
+            dockerimages: vec![fogflow_orchestration::DockerImage {
+                name: "fogflow/dummy".to_owned(),
+                tag: "latest".to_owned(),
+                ..Default::default()
+            }],
             ..Operator::default()
         };
         let input = |(kind, groupby): &(&str, &str)| InputSelector {
@@ -93,7 +98,13 @@ fn by_id(intents: &[ServiceIntent]) -> Value {
 async fn topology(State(book): Shared, Path(name): Path<String>) -> Json<Value> {
     let book = book.lock();
     let Some(topology) = book.registry.topologies.iter().find(|topology| topology.name == name) else { return Json(json!({})) };
-    let operators = book.registry.operators.iter().filter(|operator| topology.tasks.iter().any(|task| task.operator == operator.name)).cloned().collect();
+    let operators = book
+        .registry
+        .operators
+        .iter()
+        .filter(|operator| topology.tasks.iter().any(|task| task.operator == operator.name))
+        .cloned()
+        .collect();
     Json(serde_json::to_value(Topology { operators, ..topology.clone() }).unwrap())
 }
 

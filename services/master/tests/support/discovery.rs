@@ -48,9 +48,10 @@ impl FakeDiscovery {
 
     /// An entity appears or changes, at a place if one is given.
     pub async fn put(&self, id: &str, entity_type: &str, place: Option<(f64, f64)>) {
-        let metadata = place.map_or(json!([]), |(latitude, longitude)| {
-            json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}])
-        });
+        let metadata = place.map_or(
+            json!([]),
+            |(latitude, longitude)| json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}]),
+        );
         self.book.lock().entities.insert(id.to_owned(), (entity_type.to_owned(), metadata));
         self.notify(301, id, entity_type).await;
     }
@@ -70,8 +71,14 @@ impl FakeDiscovery {
                 .iter()
                 .filter(|(_, subscription)| watches(subscription))
                 .map(|(sid, subscription)| {
-                    let element = book.entities.get(id).map_or_else(|| book.element(id, entity_type, &json!([])), |(_, metadata)| book.element(id, entity_type, metadata));
-                    (subscription["reference"].as_str().unwrap().to_owned(), json!({"subscribeId": sid, "contextRegistrationResponses": [element], "errorCode": {"code": code}}))
+                    let element = book
+                        .entities
+                        .get(id)
+                        .map_or_else(|| book.element(id, entity_type, &json!([])), |(_, metadata)| book.element(id, entity_type, metadata));
+                    (
+                        subscription["reference"].as_str().unwrap().to_owned(),
+                        json!({"subscribeId": sid, "contextRegistrationResponses": [element], "errorCode": {"code": code}}),
+                    )
                 })
                 .collect()
         };
@@ -96,7 +103,8 @@ pub async fn deliver(reference: &str, body: &Value) {
 
 impl Book {
     fn element(&self, id: &str, entity_type: &str, metadata: &Value) -> Value {
-        let mut registration = json!({"entities": [{"id": id, "type": entity_type}], "providingApplication": "http://provider.invalid/ngsi10"});
+        let mut registration =
+            json!({"entities": [{"id": id, "type": entity_type}], "providingApplication": "http://provider.invalid/ngsi10"});
         if !self.upstream {
             registration["contextMetadata"] = metadata.clone();
             registration["brokerId"] = json!("Broker.001");
@@ -106,7 +114,11 @@ impl Book {
 
     fn matches(&self, request: &Value) -> Vec<Value> {
         let wanted = request["entities"][0]["type"].as_str().unwrap();
-        self.entities.iter().filter(|(_, (kind, _))| kind == wanted).map(|(id, (kind, metadata))| self.element(id, kind, metadata)).collect()
+        self.entities
+            .iter()
+            .filter(|(_, (kind, _))| kind == wanted)
+            .map(|(id, (kind, metadata))| self.element(id, kind, metadata))
+            .collect()
     }
 }
 

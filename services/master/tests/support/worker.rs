@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fogflow_bus::{Message, Queue, SharedBus};
 use fogflow_orchestration::{
-    DesiredTasks, Envelope, FlowInfo, Location, MessageType, ScheduledTaskInstance, TaskState, TaskUpdate, WorkerProfile, WorkerTasks, routing,
+    DesiredTasks, Envelope, FlowInfo, Location, MessageType, ScheduledTaskInstance, TaskState, TaskUpdate, WorkerProfile, WorkerTasks,
+    routing,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -49,7 +50,13 @@ impl SimWorker {
     }
 
     pub async fn start(bus: &SharedBus, profile: WorkerProfile, book: Book) -> Self {
-        let worker = SimWorker { id: profile.id.clone(), profile, book: Arc::new(Mutex::new(book)), bus: bus.clone(), stop: CancellationToken::new() };
+        let worker = SimWorker {
+            id: profile.id.clone(),
+            profile,
+            book: Arc::new(Mutex::new(book)),
+            bus: bus.clone(),
+            stop: CancellationToken::new(),
+        };
         let queue = Queue { name: worker.id.clone(), bindings: routing::worker_bindings(&worker.id), prefetch: 3 };
         let mut subscription = bus.subscribe(queue).await.unwrap();
         let consumer = worker.clone();
@@ -133,8 +140,14 @@ impl SimWorker {
                 assert!(!self.is_upstream(), "upstream's worker does not know this message");
                 let desired: DesiredTasks = serde_json::from_value(envelope.payload).unwrap();
                 self.book.lock().epoch = desired.epoch;
-                let surplus: Vec<ScheduledTaskInstance> =
-                    self.book.lock().tasks.values().filter(|task| !desired.tasks.iter().any(|wanted| wanted.id == task.id)).cloned().collect();
+                let surplus: Vec<ScheduledTaskInstance> = self
+                    .book
+                    .lock()
+                    .tasks
+                    .values()
+                    .filter(|task| !desired.tasks.iter().any(|wanted| wanted.id == task.id))
+                    .cloned()
+                    .collect();
                 for task in surplus {
                     let keep_outputs = desired.moved.contains(&task.id);
                     self.remove(ScheduledTaskInstance { keep_outputs, ..task }).await;
