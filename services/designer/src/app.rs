@@ -25,7 +25,7 @@ pub(crate) type Shared = Arc<App>;
 /// See the module.
 pub(crate) struct App {
     /// Keeps the store open.
-    pub(crate) user: TaskTrackerToken,
+    pub(crate) _user: TaskTrackerToken,
     /// What is stored.
     pub registry: Arc<Registry>,
     /// The live picture.

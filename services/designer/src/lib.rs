@@ -79,7 +79,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let security = Security::from_config(&config)?;
     let users = TaskTracker::new();
     let app: Shared = Arc::new(App {
-        user: users.token(),
+        _user: users.token(),
         registry: Arc::new(registry),
         hub,
         cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()))),

@@ -1,5 +1,7 @@
 //! What the designer keeps at the cloud broker.
 
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+
 mod support;
 
 use serde_json::{Value, json};

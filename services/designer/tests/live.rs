@@ -1,5 +1,7 @@
 //! The live picture: one snapshot, then changes, over `GET /events`.
 
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

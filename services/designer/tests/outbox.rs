@@ -1,5 +1,7 @@
 //! Announcements to masters survive a dead bus and a restart.
 
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

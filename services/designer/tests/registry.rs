@@ -1,5 +1,7 @@
 //! The registry's routes: what upstream's clients get, and what upstream answered with a crash.
 
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+
 mod support;
 
 use serde_json::{Value, json};

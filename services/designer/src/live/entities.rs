@@ -79,11 +79,11 @@ impl EntityTable {
         row.updated = super::now();
         row.updates += 1;
         self.untold.insert(id.to_owned());
-        if self.slots.len() > KEPT {
-            if let Some((_, oldest)) = self.by_age.pop_first() {
-                self.slots.remove(&oldest);
-                self.untold.shift_remove(&oldest);
-            }
+        if self.slots.len() > KEPT
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.slots.remove(&oldest);
+            self.untold.shift_remove(&oldest);
         }
     }
 

@@ -36,6 +36,9 @@ pub(crate) struct Changed {
     pub removed: bool,
 }
 
+/// Is told what changed, and the generation after it.
+type Observer = Box<dyn Fn(&[Changed], Sequence) + Send + Sync>;
+
 /// See the module.
 pub(crate) struct Registry {
     store: SharedStore,
@@ -45,7 +48,7 @@ pub(crate) struct Registry {
     generation: watch::Sender<Sequence>,
     outbox_filled: Notify,
     broker_work: Notify,
-    observer: Box<dyn Fn(&[Changed], Sequence) + Send + Sync>,
+    observer: Observer,
 }
 
 impl Registry {
@@ -138,9 +141,8 @@ impl Registry {
                 let mut position = self.position.lock().await;
                 self.catch_up(&mut position).await?;
             }
-            match tokio::time::timeout(Duration::from_secs(1), hint.changed()).await {
-                Ok(Err(_)) => anyhow::bail!("the store was closed"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(1), hint.changed()).await {
+                anyhow::bail!("the store was closed");
             }
         }
     }

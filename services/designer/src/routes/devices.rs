@@ -46,7 +46,12 @@ pub(super) async fn put_device(State(app): State<Shared>, bytes: Bytes) -> ApiRe
         match app.cloud.create(device).await {
             Ok(()) => app.registry.write(|draft| settle(draft, &device.id)).await?,
             Err(error) if is_refusal(&error) => {
-                app.registry.write(|draft| Ok(draft.remove::<Device>(&device.id))).await?;
+                app.registry
+                    .write(|draft| {
+                        draft.remove::<Device>(&device.id);
+                        Ok(())
+                    })
+                    .await?;
                 return Err(ApiError::bad(format!("device {:?}: {error}", device.id)));
             }
             Err(_) => away = true,
@@ -115,7 +120,7 @@ pub(super) async fn delete_subscription(State(app): State<Shared>, Path(id): Pat
             if at_broker.is_empty() {
                 return Ok(());
             }
-            draft.put(&format!("subscription {at_broker}"), BrokerRemoval::Subscription { id: at_broker.clone() })
+            draft.put(&format!("subscription {at_broker}"), BrokerRemoval::Subscription { id: at_broker })
         })
         .await?;
     Ok("OK")

@@ -56,10 +56,10 @@ pub(crate) fn complete(draft: &Draft, mut function: FogFunction) -> ApiResult<Fo
             return Err(ApiError::bad(format!("{field} {value:?} has to be the name of the function, {name:?}")));
         }
     }
-    if function.intent.id.is_empty() {
-        if let Some(old) = draft.contents().functions.get(&name) {
-            function.intent.id.clone_from(&old.intent.id);
-        }
+    if function.intent.id.is_empty()
+        && let Some(old) = draft.contents().functions.get(&name)
+    {
+        function.intent.id.clone_from(&old.intent.id);
     }
     intents::complete(&mut function.intent);
     validate::intent(&function.intent)?;
@@ -73,10 +73,11 @@ pub(crate) fn store(draft: &mut Draft, function: FogFunction) -> ApiResult<()> {
     if draft.contents().services.contains(&name) {
         return Err(ApiError::conflict(format!("a service has the name {name:?} already")));
     }
-    if let Some(old) = draft.contents().functions.get(&name).cloned() {
-        if old.status == "enabled" && old.intent.id != function.intent.id {
-            draft.announce(&old.intent, Action::Delete)?;
-        }
+    if let Some(old) = draft.contents().functions.get(&name).cloned()
+        && old.status == "enabled"
+        && old.intent.id != function.intent.id
+    {
+        draft.announce(&old.intent, Action::Delete)?;
     }
     if function.status == "enabled" {
         draft.announce(&function.intent, Action::Add)?;

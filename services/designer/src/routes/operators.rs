@@ -58,10 +58,10 @@ fn may_bring_code(app: &Shared, caller: &Parts) -> ApiResult<()> {
 
 /// Stores an operator. One that comes without `dockerimages` keeps those that it has.
 pub(crate) fn store(draft: &mut Draft, mut operator: Operator, came_as: &Value) -> ApiResult<()> {
-    if came_as.get("dockerimages").is_none_or(Value::is_null) {
-        if let Some(old) = draft.contents().operators.get(&operator.name) {
-            operator.dockerimages.clone_from(&old.dockerimages);
-        }
+    if came_as.get("dockerimages").is_none_or(Value::is_null)
+        && let Some(old) = draft.contents().operators.get(&operator.name)
+    {
+        operator.dockerimages.clone_from(&old.dockerimages);
     }
     for image in &mut operator.dockerimages {
         image.operator_name.clone_from(&operator.name);
