@@ -95,7 +95,10 @@ impl Site {
     #[must_use]
     pub fn start(&self, program: &str, arguments: &[&str]) -> Started {
         let config = self.directory.path().join("config.json");
-        std::fs::write(&config, self.config.to_string()).expect("the configuration can be written");
+        // Renamed into place: a program that was started a moment ago may be reading it.
+        let draft = self.directory.path().join("config.json.draft");
+        std::fs::write(&draft, self.config.to_string()).expect("the configuration can be written");
+        std::fs::rename(&draft, &config).expect("the configuration can be put in place");
         let data = self.directory.path().join("data");
         let log = self.directory.path().join(format!("{program}{}.log", arguments.join("_").replace('/', "_")));
         let output = File::options().create(true).append(true).open(&log).expect("a log file");

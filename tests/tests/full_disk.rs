@@ -43,7 +43,7 @@ async fn writes_are_refused_on_a_full_disk_and_nothing_is_lost() {
     let ballast = data.join("ballast");
     let mut acknowledged = vec!["Kept".to_owned()];
     let filler = "x".repeat(30_000);
-    let _ = Command::new("sh").arg("-c").arg(format!("head -c 1g /dev/zero > {}", ballast.display())).status();
+    let _ = Command::new("sh").arg("-c").arg(format!("head -c 1G /dev/zero > {}", ballast.display())).status();
     let mut refused = false;
     for index in 0..4_000 {
         let id = format!("Big.{index}");
