@@ -19,6 +19,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Requests per second over all connections; `None` for as many as possible.
     pub rate: Option<f64>,
+    /// The server's process, if it is on this machine and its processor time shall be read.
+    pub server: Option<u32>,
 }
 
 /// What a load brought about.
@@ -36,6 +38,8 @@ pub struct Outcome {
     pub answer_size: usize,
     /// The share of one core that the generator used.
     pub generator_busy: f64,
+    /// The processor time that the server used, if it was asked for.
+    pub server_cpu: Option<Duration>,
 }
 
 /// Numbers the requests of a run.
@@ -89,7 +93,8 @@ pub async fn run(target: &Target, templates: &[Template], stamper: &Rc<Stamper>,
     for _ in 0..plan.connections {
         connections.push(Connection::open(target).await.with_context(|| format!("connecting to {}", target.authority))?);
     }
-    let cpu = cpu_time();
+    let cpu = cpu_time(std::process::id());
+    let server = plan.server.map(cpu_time);
     let start = Instant::now();
     let interval = plan.rate.map(|rate| Duration::from_secs_f64(plan.connections as f64 / rate));
     let tasks: Vec<_> = connections
@@ -114,7 +119,8 @@ pub async fn run(target: &Target, templates: &[Template], stamper: &Rc<Stamper>,
     }
     outcome.latency = latency;
     outcome.elapsed = start.elapsed();
-    outcome.generator_busy = (cpu_time() - cpu).as_secs_f64() / outcome.elapsed.as_secs_f64();
+    outcome.server_cpu = plan.server.zip(server).map(|(pid, before)| cpu_time(pid).saturating_sub(before));
+    outcome.generator_busy = cpu_time(std::process::id()).saturating_sub(cpu).as_secs_f64() / outcome.elapsed.as_secs_f64();
     Ok(outcome)
 }
 
@@ -149,9 +155,13 @@ async fn drive(
     }
 }
 
-/// The processor time that this process has used.
+/// The processor time that all threads of a process have used.
 #[must_use]
-pub fn cpu_time() -> Duration {
-    let Ok(text) = std::fs::read_to_string("/proc/self/schedstat") else { return Duration::ZERO };
-    text.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos)
+pub fn cpu_time(pid: u32) -> Duration {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }

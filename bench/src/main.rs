@@ -74,15 +74,6 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         count: usize,
     },
-    /// Time the master's planner by itself
-    Plan {
-        /// Task instances
-        #[arg(long, default_value_t = 10_000)]
-        tasks: usize,
-        /// Workers
-        #[arg(long, default_value_t = 1_000)]
-        workers: usize,
-    },
     /// Create entities
     Fill {
         #[command(flatten)]
@@ -110,6 +101,9 @@ struct Common {
     /// Entities that the load is spread over
     #[arg(long, default_value_t = 32)]
     entities: usize,
+    /// The server's process id, to read the processor time that it uses
+    #[arg(long)]
+    pid: Option<u32>,
 }
 
 impl Common {
@@ -124,6 +118,7 @@ impl Common {
             connections: self.connections,
             duration: Duration::from_secs_f64(self.seconds),
             entities: self.entities,
+            server: self.pid,
         })
     }
 }
@@ -150,7 +145,6 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Appear { designer, broker, present, count } => {
             report::print(&scenario::appear(&Target::parse(&designer)?, &Target::parse(&broker)?, present, count).await?)
         }
-        Command::Plan { tasks, workers } => report::print(&scenario::plan_many(tasks, workers)),
         Command::Fill { common, count } => report::print(&scenario::fill(&common.setting()?, count).await?),
     }
 }

@@ -20,6 +20,9 @@ pub struct Throughput {
     pub answer_size: usize,
     /// The share of one core that the generator used; near 1 it is what was measured.
     pub generator_busy: f64,
+    /// Microseconds of processor time that the server used per request. Unlike the rate it hardly depends on what else
+    /// the machine does.
+    pub server_cpu_us: Option<f64>,
 }
 
 impl From<&Outcome> for Throughput {
@@ -31,6 +34,7 @@ impl From<&Outcome> for Throughput {
             refused: outcome.refused,
             answer_size: outcome.answer_size,
             generator_busy: outcome.generator_busy,
+            server_cpu_us: outcome.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / outcome.requests.max(1) as f64),
         }
     }
 }

@@ -32,7 +32,7 @@ pub async fn deliver(setting: &Setting, sink_host: &str) -> anyhow::Result<Deliv
     once(&setting.target, &setting.api.subscribe_to_type(&setting.target, crate::api::TYPE, &sink.url)).await?;
     // The initial notification of existing entities is no change.
     sink.settle(1, Duration::from_secs(1)).await;
-    let plan = Plan { connections: setting.connections, duration: setting.duration, rate: None };
+    let plan = Plan { connections: setting.connections, duration: setting.duration, rate: None, server: setting.server };
     one(setting, &sink, &Plan { duration: setting.duration / 5, ..plan.clone() }).await?;
     let full = one(setting, &sink, &plan).await?;
     let half = one(setting, &sink, &Plan { rate: Some(full.delivered_per_second.min(full.updates.per_second) / 2.0), ..plan }).await?;

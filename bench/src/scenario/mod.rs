@@ -4,7 +4,6 @@ mod appear;
 mod deliver;
 mod fill;
 mod idle;
-mod plan;
 mod rounds;
 
 use std::time::Duration;
@@ -17,7 +16,6 @@ pub use appear::appear;
 pub use deliver::deliver;
 pub use fill::fill;
 pub use idle::subscribe_idle;
-pub use plan::plan_many;
 pub use rounds::{get, reference, update};
 
 /// What scenarios have in common.
@@ -33,6 +31,8 @@ pub struct Setting {
     pub duration: Duration,
     /// Entities that the load is spread over.
     pub entities: usize,
+    /// The server's process, if it is on this machine.
+    pub server: Option<u32>,
 }
 
 /// Sends one request on a connection of its own; its answer must be a success.

@@ -50,7 +50,7 @@ pub async fn reference(setting: &Setting, is_update: bool, size: usize) -> anyho
 }
 
 async fn measure(setting: &Setting, target: &Target, templates: &[Template]) -> anyhow::Result<Throughput> {
-    let plan = Plan { connections: setting.connections, duration: setting.duration, rate: None };
+    let plan = Plan { connections: setting.connections, duration: setting.duration, rate: None, server: setting.server };
     let warm_up = Plan { duration: Duration::from_secs_f64(setting.duration.as_secs_f64() * WARM_UP), ..plan.clone() };
     run(target, templates, &Rc::new(Stamper::default()), &warm_up).await?;
     let outcome = run(target, templates, &Rc::new(Stamper::default()), &plan).await?;
