@@ -1,10 +1,13 @@
-//! A request body that may not stand still for ever.
+//! Request bodies that may neither stand still for ever nor grow without end.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::BoxError;
+use bytes::Buf;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -46,6 +49,55 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// A body whose length was not announced. What goes beyond the limit is read and thrown away before the failure, because a client that
+/// is still sending when the connection closes never sees the answer.
+pub(crate) struct LimitedBody<B> {
+    inner: B,
+    left: usize,
+    thrown_away: usize,
+    exceeded: Arc<AtomicBool>,
+}
+
+/// More than this is not read away: the connection is cut.
+pub(crate) const MOST_READ_AWAY: usize = 256 * 1024 * 1024;
+
+impl<B> LimitedBody<B> {
+    /// The flag tells whoever answers that the limit was the reason.
+    pub(crate) fn new(inner: B, limit: usize, exceeded: Arc<AtomicBool>) -> Self {
+        LimitedBody { inner, left: limit, thrown_away: 0, exceeded }
+    }
+}
+
+impl<B> Body for LimitedBody<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None if self.thrown_away > 0 => return Poll::Ready(Some(Err("the request body is too large".into()))),
+                None => return Poll::Ready(None),
+            };
+            let length = frame.data_ref().map_or(0, Buf::remaining);
+            if self.thrown_away == 0 && length <= self.left {
+                self.left -= length;
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            self.exceeded.store(true, Ordering::Relaxed);
+            self.thrown_away += length;
+            if self.thrown_away > MOST_READ_AWAY {
+                return Poll::Ready(Some(Err("the request body is too large".into())));
+            }
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -13,13 +14,18 @@ use axum::handler::Handler;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use futures::FutureExt as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use tracing::Instrument as _;
 
 use crate::access::{Access, Security};
+use crate::body::{LimitedBody, MOST_READ_AWAY};
 use crate::cors;
 use crate::errors::ErrorForm;
 use crate::http_metrics::RouteMetrics;
 use crate::telemetry;
+
+const LONGEST_READ_AWAY: Duration = Duration::from_secs(4);
 
 /// Everything about a route that its requests need. Made once, when the router is built.
 pub(crate) struct RouteContext {
@@ -52,10 +58,15 @@ where
         let is_page = request.headers().contains_key(header::ORIGIN);
         let refused = route.refuse(&request);
         let span = telemetry::request_span(&request, &route.path);
-        DefaultBodyLimit::max(route.body_limit).apply(&mut request);
+        // The limit is enforced here; axum's own would be 2 MB and cut the connection.
+        DefaultBodyLimit::disable().apply(&mut request);
+        let exceeded = limit_unannounced(&mut request, route.body_limit);
         Box::pin(async move {
             let mut response = match refused {
-                Some(response) => response,
+                Some(response) => {
+                    read_away(request.into_body()).await;
+                    response
+                }
                 None => {
                     let call = AssertUnwindSafe(async move { handler.call(request, state).await }).catch_unwind();
                     let outcome = match span {
@@ -63,6 +74,9 @@ where
                         None => call.await,
                     };
                     match outcome {
+                        Ok(_) if exceeded.is_some_and(|flag| flag.load(Ordering::Relaxed)) => {
+                            (route.errors)(StatusCode::PAYLOAD_TOO_LARGE, &route.too_large())
+                        }
                         Ok(response) => route.own_form(response).await,
                         Err(_) => {
                             tracing::error!(route = %route.path, "a handler panicked");
@@ -101,15 +115,39 @@ impl RouteContext {
         if !status.is_client_error() || !is_extractor_text(response.headers()) {
             return response;
         }
-        if status == StatusCode::PAYLOAD_TOO_LARGE {
-            return (self.errors)(status, &self.too_large());
-        }
         let (parts, body) = response.into_parts();
         match axum::body::to_bytes(body, 64 * 1024).await {
             Ok(text) => (self.errors)(status, &String::from_utf8_lossy(&text)),
             Err(_) => Response::from_parts(parts, Body::empty()),
         }
     }
+}
+
+/// A body whose length is not announced is counted as it comes. The flag says afterwards whether it was too long.
+fn limit_unannounced(request: &mut Request, limit: usize) -> Option<Arc<AtomicBool>> {
+    if request.headers().contains_key(header::CONTENT_LENGTH) || request.body().is_end_stream() {
+        return None;
+    }
+    let exceeded = Arc::new(AtomicBool::new(false));
+    let body = std::mem::take(request.body_mut());
+    *request.body_mut() = Body::new(LimitedBody::new(body, limit, Arc::clone(&exceeded)));
+    Some(exceeded)
+}
+
+/// Reads the rest of a refused request: a client that is still sending when the connection closes never sees the answer. What is
+/// larger or slower is cut.
+async fn read_away(mut body: Body) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, |data| data.len());
+            if bytes > MOST_READ_AWAY {
+                return;
+            }
+        }
+    };
+    // Out of time is as good as done.
+    let _ = tokio::time::timeout(LONGEST_READ_AWAY, reading).await;
 }
 
 fn is_extractor_text(headers: &HeaderMap) -> bool {

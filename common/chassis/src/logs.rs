@@ -21,7 +21,7 @@ pub struct LogGuard {
 pub fn init(config: &Config, service: &str) -> LogGuard {
     let filter = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| filter_of(&config.logging));
     let writer = Streams::new(&config.logging);
-    let base = tracing_subscriber::fmt::layer().with_writer(writer).with_target(true);
+    let base = tracing_subscriber::fmt::layer().with_writer(writer).with_target(true).log_internal_errors(false);
     let lines = match config.logging.format {
         LogFormat::Json => base.json().flatten_event(true).boxed(),
         LogFormat::Text => base.with_ansi(io::stdout().is_terminal() && io::stderr().is_terminal()).boxed(),

@@ -1,5 +1,6 @@
 //! The main of a service: command line, configuration, logs, signals, shutdown, exit code.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -80,10 +81,10 @@ pub fn main(name: &'static str, start: impl AsyncFnOnce(Arc<Config>, Process) ->
         Err(error) => return report(name, &error),
     };
     if args.check_config {
-        for warning in &loaded.warnings {
-            println!("warning: {warning}");
-        }
-        println!("the configuration is valid");
+        let mut text: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        text.push_str("the configuration is valid\n");
+        // Nothing can be done about a closed output.
+        let _ = std::io::stdout().write_all(text.as_bytes());
         return ExitCode::SUCCESS;
     }
     run(name, loaded, start)
@@ -135,7 +136,7 @@ async fn live(name: &'static str, loaded: Loaded, start: impl AsyncFnOnce(Arc<Co
             ExitCode::SUCCESS
         }
         Some(reason) => {
-            eprintln!("{name}: {reason}");
+            complain(&format!("{name}: {reason}"));
             ExitCode::FAILURE
         }
     }
@@ -166,9 +167,14 @@ fn watch_signals(process: &Process) -> anyhow::Result<()> {
 /// One line for the user, and the exit code: 2 when the user can mend it.
 fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.chain().find_map(|cause| cause.downcast_ref::<UsageError>()) {
-        eprintln!("{name}: {usage}");
+        complain(&format!("{name}: {usage}"));
         return ExitCode::from(2);
     }
-    eprintln!("{name}: {error:#}");
+    complain(&format!("{name}: {error:#}"));
     ExitCode::FAILURE
+}
+
+/// Unlike `eprintln!` it does not panic when the output is closed.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

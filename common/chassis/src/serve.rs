@@ -24,7 +24,7 @@ use tower::Service as _;
 use crate::body::PatientBody;
 use crate::errors::UsageError;
 use crate::process::Process;
-use crate::tls;
+use crate::tls::{self, Clients};
 
 /// A request head must arrive within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,19 +64,44 @@ pub async fn serve_tls(
     router: Router,
     config: &Config,
 ) -> anyhow::Result<Option<SocketAddr>> {
+    encrypted(process, what, addr, router, config, Clients::Certified).await
+}
+
+/// [`serve_tls`] for pages: browsers need no certificate.
+///
+/// # Errors
+/// As [`serve_tls`].
+pub async fn serve_tls_for_pages(
+    process: &Process,
+    what: &str,
+    addr: SocketAddr,
+    router: Router,
+    config: &Config,
+) -> anyhow::Result<Option<SocketAddr>> {
+    encrypted(process, what, addr, router, config, Clients::Any).await
+}
+
+async fn encrypted(
+    process: &Process,
+    what: &str,
+    addr: SocketAddr,
+    router: Router,
+    config: &Config,
+    clients: Clients,
+) -> anyhow::Result<Option<SocketAddr>> {
     if !config.https.enabled {
         return Ok(None);
     }
     let listener = bind(what, addr).await?;
     let local = listener.local_addr().context("the listener has no address")?;
-    let tls_config = RustlsConfig::from_config(tls::server_config(&config.https)?);
-    tracing::info!(service = %process.name, address = %local, "{what} listens (TLS, client certificates)");
+    let tls_config = RustlsConfig::from_config(tls::server_config(&config.https, clients)?);
+    tracing::info!(service = %process.name, address = %local, "{what} listens (TLS)");
     let handle = axum_server::Handle::new();
     let std_listener = listener.into_std().context("the listener cannot be handed over")?;
     let server =
         axum_server::from_tcp_rustls(std_listener, tls_config.clone()).context("the TLS listener cannot be used")?.handle(handle.clone());
     let (https, shutdown) = (config.https.clone(), process.shutdown.clone());
-    process.tasks.spawn(format!("{what} certificates"), async move { tls::renew(tls_config, https, shutdown).await });
+    process.tasks.spawn(format!("{what} certificates"), async move { tls::renew(tls_config, https, clients, shutdown).await });
     let shutdown = process.shutdown.clone();
     process.tasks.spawn(format!("{what} TLS shutdown"), async move {
         shutdown.cancelled().await;

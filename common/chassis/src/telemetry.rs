@@ -2,6 +2,7 @@
 //!
 //! Without a collector nothing of this costs a request more than one relaxed load.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ where
     let exporter = match exporter {
         Ok(exporter) => exporter,
         Err(error) => {
-            // The subscriber is not there yet.
-            eprintln!("telemetry.otlp_endpoint: {error}: no traces are sent");
+            // The subscriber is not there yet, and a closed output is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "telemetry.otlp_endpoint: {error:#}: no traces are sent");
             return (None, None);
         }
     };

@@ -26,9 +26,19 @@ pub(crate) fn install_provider() {
     let _ = ring::default_provider().install_default();
 }
 
-/// A server that shows our certificate and demands one of the client signed by our CA.
-pub(crate) fn server_config(https: &HttpsConfig) -> anyhow::Result<Arc<ServerConfig>> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&https.my_ca)?), provider())
+/// Whom a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// Those with a certificate signed by our CA.
+    Certified,
+    /// Also those without one; a wrong one is refused.
+    Any,
+}
+
+/// A server that shows our certificate.
+pub(crate) fn server_config(https: &HttpsConfig, clients: Clients) -> anyhow::Result<Arc<ServerConfig>> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&https.my_ca)?), provider());
+    let verifier = if clients == Clients::Any { verifier.allow_unauthenticated() } else { verifier }
         .build()
         .map_err(|error| UsageError(format!("https.my_ca {}: {error}", https.my_ca)))?;
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -43,14 +53,14 @@ pub(crate) fn server_config(https: &HttpsConfig) -> anyhow::Result<Arc<ServerCon
 
 /// Looks at the certificate files every [`LOOK`] and takes new ones over for new connections. Files that cannot be used (one of two
 /// is written, the other not yet) leave the old ones in force.
-pub(crate) async fn renew(config: RustlsConfig, https: HttpsConfig, shutdown: CancellationToken) {
+pub(crate) async fn renew(config: RustlsConfig, https: HttpsConfig, clients: Clients, shutdown: CancellationToken) {
     let mut known = times(&https);
     while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
         let current = times(&https);
         if current == known {
             continue;
         }
-        match server_config(&https) {
+        match server_config(&https, clients) {
             Ok(new) => {
                 config.reload_from_config(new);
                 known = current;

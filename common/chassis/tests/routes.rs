@@ -91,6 +91,17 @@ async fn a_body_over_the_limit_is_413_in_the_faces_form_with_a_length_and_in_chu
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_a_body_of_many_megabytes_gets_its_413() {
+    let (_process, addr) = server().await;
+    let large = "x".repeat(30 * 1024 * 1024);
+    let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    for (headers, body) in [(&[][..], &large), (&[("Transfer-Encoding", "chunked")][..], &chunked)] {
+        let answer = request(addr, "POST", "/ngsi10/updateContext", headers, body).await;
+        assert_eq!(answer.status, 413, "{}", answer.head);
+    }
+}
+
+#[tokio::test]
 async fn errors_outside_handlers_have_the_form_of_their_face() {
     let (_process, addr) = server().await;
     for (method, path, status) in [

@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use fogflow_chassis::{Access, Process, Routes, Security, UsageError, http_client, serve_tls};
+use fogflow_chassis::{Access, Process, Routes, Security, UsageError, http_client, serve_tls, serve_tls_for_pages};
 use fogflow_config::{Config, HttpsConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -74,6 +74,22 @@ async fn renewed_certificates_are_taken_over_without_a_restart() {
         assert!(began.elapsed() < support::SOON, "the new certificates are not in use");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    process.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_served_to_browsers_without_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = installation(folder.path());
+    let process = Process::new("test");
+    let router = Routes::new("t").get("/a", Access::Anyone, "A", || async { "a" }).build((), &process, &Security::with_token("t"));
+    let addr = serve_tls_for_pages(&process, "designer", "127.0.0.1:0".parse().unwrap(), router, &config).await.unwrap().unwrap();
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(&config.https.my_ca).unwrap()).unwrap();
+    // The provider is installed by the first client of the process.
+    let _ = http_client(&config).unwrap();
+    let browser = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+    let answer = browser.get(format!("https://127.0.0.1:{}/a", addr.port())).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "a");
     process.shutdown.cancel();
 }
 

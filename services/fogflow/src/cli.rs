@@ -9,7 +9,7 @@ use fogflow_chassis::{CommonArgs, UsageError};
 
 use crate::commands::{apply, backup, completions, config, delete, docs, get, logs, new, run, status};
 use crate::node::{self, UpArgs};
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::target::ServerArgs;
 
 const EXAMPLES: &str = "\
@@ -270,7 +270,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("fogflow: {error:#}");
+    output::complain(&format!("fogflow: {error:#}"));
     let is_usage = error.chain().any(|cause| cause.downcast_ref::<UsageError>().is_some());
     ExitCode::from(if is_usage { 2 } else { 1 })
 }

@@ -11,7 +11,7 @@ use fogflow_chassis::{CommonArgs, Process, UsageError, load_config};
 use fogflow_config::{BusEngine, Config};
 
 use crate::demo;
-use crate::output::print;
+use crate::output::{self, print};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -41,7 +41,7 @@ pub(crate) fn up(args: UpArgs) -> ExitCode {
     match loaded {
         Ok((loaded, demo)) => fogflow_chassis::run("fogflow", loaded, async move |config, process| start(config, process, demo).await),
         Err(error) => {
-            eprintln!("fogflow: {error:#}");
+            output::complain(&format!("fogflow: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -75,20 +75,17 @@ async fn start(config: Arc<Config>, process: Process, demo: Option<demo::Speed>)
     Ok(())
 }
 
-/// All five at once: none waits for another, each opens its store meanwhile.
+/// All five, those first that the others speak to: each would wait for them by itself, but then the first task would start a second later.
 async fn start_all(config: &Arc<Config>, process: &Process) -> anyhow::Result<()> {
     let buses = Buses::new(config, BusEngine::Inprocess);
-    let children = ["discovery", "broker", "designer", "master", "worker"].map(|name| process.child(name));
-    let [discovery, broker, designer, master, worker] = &children;
-    let (bus_of_designer, bus_of_master, bus_of_worker) =
-        (buses.open("designer").await?, buses.open(&config.master_id()).await?, buses.open(&config.worker_id(&config.instance)).await?);
+    let (discovery, broker) = (process.child("discovery"), process.child("broker"));
     tokio::try_join!(
-        Box::pin(fogflow_discovery::start(Arc::clone(config), discovery)),
-        Box::pin(fogflow_broker::start(Arc::clone(config), broker)),
-        Box::pin(fogflow_designer::start(Arc::clone(config), designer, bus_of_designer)),
-        Box::pin(fogflow_master::start(Arc::clone(config), master, bus_of_master)),
-        Box::pin(fogflow_worker::start(Arc::clone(config), worker, bus_of_worker)),
+        Box::pin(fogflow_discovery::start(Arc::clone(config), &discovery)),
+        Box::pin(fogflow_broker::start(Arc::clone(config), &broker)),
     )?;
+    fogflow_designer::start(Arc::clone(config), &process.child("designer"), buses.open("designer").await?).await?;
+    fogflow_master::start(Arc::clone(config), &process.child("master"), buses.open(&config.master_id()).await?).await?;
+    fogflow_worker::start(Arc::clone(config), &process.child("worker"), buses.open(&config.worker_id(&config.instance)).await?).await?;
     Ok(())
 }
 

@@ -88,6 +88,11 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// One line on standard error. Unlike `eprintln!` it does not panic when that is closed.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints once, or with `watch` whenever the text has changed, until interrupted. On a terminal a table replaces the last one.
 /// While watching, an unreachable node is said once and waited for.
 pub(crate) async fn show<F, Fut>(watch: bool, format: Format, make: F) -> anyhow::Result<()>

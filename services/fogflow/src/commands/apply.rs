@@ -8,7 +8,7 @@ use fogflow_client::Kind;
 use serde_json::Value;
 
 use crate::manifest::{self, Manifest};
-use crate::output::print;
+use crate::output::{complain, print};
 use crate::target::Target;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ async fn import(target: &Target, database: &Value) -> anyhow::Result<()> {
     let skipped = answer.get("skipped").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for item in skipped {
         let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
-        eprintln!("{} {} left out: {}", text("kind"), text("id"), text("reason"));
+        complain(&format!("{} {} left out: {}", text("kind"), text("id"), text("reason")));
     }
     anyhow::ensure!(skipped.is_empty(), "{} entries were left out", skipped.len());
     Ok(())

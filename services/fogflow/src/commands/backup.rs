@@ -13,7 +13,7 @@ use fogflow_chassis::{CommonArgs, UsageError, load_config};
 use fogflow_config::{Config, StoreEngine};
 use serde_json::{Value, json};
 
-use crate::output::print;
+use crate::output::{complain, print};
 
 /// The first entry: what the archive is.
 const LABEL: &str = "fogflow-backup.json";
@@ -40,7 +40,7 @@ pub(crate) async fn restore(common: &CommonArgs, from: &Path) -> anyhow::Result<
 fn write(config: &Config, to: &Path) -> anyhow::Result<(usize, u64)> {
     for service in ["broker", "discovery", "designer", "master"] {
         if config.store_of(service).engine != StoreEngine::Embedded {
-            eprintln!("note: the state of the {service} is in its database server; back it up with that server's tools");
+            complain(&format!("note: the state of the {service} is in its database server; back it up with that server's tools"));
         }
     }
     let data = &config.data_dir;
