@@ -21,8 +21,8 @@ use crate::files::StateDirectory;
 use crate::settings::Settings;
 
 /// Between two attempts at something that the broker or the engine refuses.
-const RETRY: Duration = Duration::from_secs(1);
-const RETRY_LONGEST: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(250);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
 const POLL_LISTENING: Duration = Duration::from_millis(50);
 /// How long the broker may hold up the end of a task.
 const FAREWELL: Duration = Duration::from_secs(3);

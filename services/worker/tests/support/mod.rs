@@ -170,8 +170,9 @@ impl World {
         std::fs::read_to_string(self.task_directory(task_id).join("output.log")).unwrap_or_default()
     }
 
+    /// The task's process; 0 while there is none.
     pub fn pid(&self, task_id: &str) -> i32 {
-        let text = std::fs::read(self.task_directory(task_id).join("process.json")).unwrap();
+        let Ok(text) = std::fs::read(self.task_directory(task_id).join("process.json")) else { return 0 };
         let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
         i32::try_from(record["pid"].as_i64().unwrap()).unwrap()
     }
