@@ -24,16 +24,19 @@ const TELL: Duration = Duration::from_millis(100);
 /// # Errors
 /// Never.
 pub(crate) async fn probe(app: Shared) -> anyhow::Result<()> {
-    loop {
+    // Services start together: the first rounds follow quickly.
+    let pauses = std::iter::repeat_n(PROBE / 8, 12).chain(std::iter::repeat(PROBE));
+    for pause in pauses {
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
             () = round(&app) => {}
         }
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(PROBE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
+    Ok(())
 }
 
 async fn round(app: &Shared) {

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, UsageError, http_client, serve};
+use fogflow_chassis::{Process, Security, UsageError, http_client, serve, serve_tls_for_pages};
 use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
 use fogflow_config::{BusEngine, Config, StoreEngine};
 use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
@@ -99,7 +99,9 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let agent_router = agent::routes().build(Arc::clone(&app), process, &security);
     let agent = serve(process, "designer agent", SocketAddr::new(config.listen_ip(), config.designer.agent_port), agent_router).await?;
     let router = routes::all().build(Arc::clone(&app), process, &security);
-    let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router).await?;
+    let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router.clone()).await?;
+    let encrypted = SocketAddr::new(config.listen_ip(), config.designer.https_web_srv_port);
+    serve_tls_for_pages(process, "designer", encrypted, router, &config).await?;
 
     spawn(process, &app, &bus, agent);
     app.hub.probed("designer", &format!("http://{address}"), Ok((fogflow_chassis::VERSION.to_owned(), Some(true))));

@@ -130,6 +130,11 @@ async fn an_entity_is_told_at_most_ten_times_a_second_and_its_newest_state_last(
     }
     let most = u32::try_from(took.as_millis() / 100).unwrap() + 3;
     assert!(told <= most, "{told} events in {took:?}");
+    let shown = designer.get("/info/entity/fast").await.body;
+    assert_eq!(shown["entity"]["attributes"]["n"]["value"], 199);
+    let values = shown["series"]["n"]["values"].as_array().unwrap();
+    assert_eq!((values.len(), values.last()), (150, Some(&json!(199.0))));
+    assert_eq!(designer.get("/info/entity/none").await.status, 404);
     // Without attributes: it is gone.
     designer.notify("fast", json!({})).await;
     reader.until("entityRemoved", |entity| entity["id"] == "fast").await;

@@ -84,7 +84,13 @@ impl Cloud {
     /// Subscribes to all entities, to be sent to `reference`.
     pub(crate) async fn subscribe_to_all(&self, reference: &str, correlator: &str) -> Result<String, ClientError> {
         let everything = EntityId { id: ".*".into(), is_pattern: true, ..Default::default() };
-        let request = SubscribeContextRequest { entities: vec![everything], reference: reference.into(), ..Default::default() };
+        // Browsers are told ten times a second; what changes faster may share a request.
+        let request = SubscribeContextRequest {
+            entities: vec![everything],
+            reference: reference.into(),
+            throttling: "PT0.1S".into(),
+            ..Default::default()
+        };
         self.broker.subscribe(&request, &Context { correlator: correlator.to_owned(), ..Default::default() }).await
     }
 

@@ -20,7 +20,7 @@ pub(crate) type Attributes = IndexMap<String, TypedValue>;
 
 /// An entity as browsers see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct EntityRow {
+pub(crate) struct EntityRow {
     /// Entity id.
     pub id: String,
     /// Entity type.
@@ -54,6 +54,11 @@ pub(super) struct EntityTable {
 impl EntityTable {
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// One row.
+    pub(super) fn get(&self, id: &str) -> Option<&EntityRow> {
+        self.slots.get(id).map(|slot| &slot.row)
     }
 
     /// The newest rows, for a snapshot.

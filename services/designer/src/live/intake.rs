@@ -132,6 +132,9 @@ impl Hub {
         match found {
             Ok((version, ready)) => {
                 row.up = true;
+                if state.picture.was_up.insert(name.to_owned()) {
+                    row.last_error.clear();
+                }
                 row.version = version;
                 row.ready = ready;
             }
@@ -164,12 +167,17 @@ impl Hub {
 
     /// The newest state of an entity.
     pub(crate) fn entity(&self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
-        self.state.lock().picture.entities.put(id, entity_type, attributes, metadata);
+        let time = jiff::Timestamp::now().as_millisecond();
+        let mut state = self.state.lock();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+        state.picture.history.add(id, &attributes, time as f64 / 1000.0);
+        state.picture.entities.put(id, entity_type, attributes, metadata);
     }
 
     /// An entity that is gone.
     pub(crate) fn entity_removed(&self, id: &str) {
         let mut state = self.state.lock();
+        state.picture.history.remove(id);
         if state.picture.entities.remove(id) {
             state.frames.push("entityRemoved", &json!({"id": id}));
         }

@@ -6,25 +6,28 @@
 
 mod entities;
 mod frames;
+mod history;
 mod intake;
 mod tasks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fogflow_client::BrokerRecord;
 use fogflow_orchestration::{IntentState, MasterProfile, TaskRow, WorkerProfile};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::broadcast;
 
-pub(crate) use entities::Attributes;
+pub(crate) use entities::{Attributes, EntityRow};
 pub(crate) use frames::Frame;
 pub(crate) use tasks::TaskTable;
 
 use entities::EntityTable;
 use frames::Frames;
+use history::{History, Series};
 
 /// Recent events that the picture keeps.
 const EVENTS: usize = 100;
@@ -74,6 +77,9 @@ struct Picture {
     intents: BTreeMap<String, IntentState>,
     tasks: TaskTable,
     entities: EntityTable,
+    history: History,
+    /// Services that have been up: errors before that are only a start that is not complete.
+    was_up: BTreeSet<String>,
     events: VecDeque<Event>,
     registry: u64,
 }
@@ -129,6 +135,12 @@ impl Hub {
     /// One worker.
     pub(crate) fn worker(&self, id: &str) -> Option<WorkerProfile> {
         self.state.lock().picture.workers.get(id).cloned()
+    }
+
+    /// An entity, and the last values of its numeric attributes.
+    pub(crate) fn entity_with_history(&self, id: &str) -> Option<(EntityRow, IndexMap<String, Series>)> {
+        let state = self.state.lock();
+        Some((state.picture.entities.get(id)?.clone(), state.picture.history.of(id)))
     }
 
     /// States of intents as the master reported them.

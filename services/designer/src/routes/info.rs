@@ -9,6 +9,7 @@ use fogflow_client::{BrokerRecord, Endpoint, WorkerClient};
 use fogflow_orchestration::{MasterProfile, TaskRow, WorkerProfile};
 use futures::StreamExt as _;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::app::Shared;
 use crate::error::{ApiError, ApiResult};
@@ -43,6 +44,13 @@ pub(super) async fn tasks(State(app): State<Shared>) -> Json<Vec<TaskRow>> {
 /// `GET /info/task/{intent}`
 pub(super) async fn tasks_of(State(app): State<Shared>, Path(intent): Path<String>) -> Json<Vec<TaskRow>> {
     Json(app.hub.tasks().into_iter().filter(|task| task.service_intent_id == intent).collect())
+}
+
+/// `GET /info/entity/{id}`: the newest state, and the last values of numeric attributes for a chart:
+/// `{"entity", "series": {name: {"times": [seconds since 1970], "values"}}}`.
+pub(super) async fn entity(State(app): State<Shared>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
+    let (entity, series) = app.hub.entity_with_history(&id).ok_or_else(|| ApiError::missing("entity in the live view", &id))?;
+    Ok(Json(json!({"entity": entity, "series": series})))
 }
 
 /// `GET /info/type`: the types of entities that discovery knows.

@@ -83,6 +83,7 @@ fn live() -> Routes<Shared> {
         .get("/info/task", Viewer, "Lists tasks as observed", info::tasks)
         .get("/info/task/{intent}", Viewer, "Lists the tasks of an intent", info::tasks_of)
         .get("/info/type", Viewer, "Lists the types of entities", info::types)
+        .get("/info/entity/{id}", Viewer, "Shows an entity of the live view with its latest numbers", info::entity)
         .get("/tasks/{id}/logs", Viewer, "Shows the log of a task (?tail=N&follow=true)", info::logs)
 }
 

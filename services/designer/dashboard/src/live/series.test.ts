@@ -22,7 +22,7 @@ it('gathers numbers only, in the order of time, without repeats', () => {
   ] as const)
     store.add(entity(second, value));
   expect(store.get('e', 'temp')).toEqual({ times: [10, 11], values: [1, 3] });
-  expect(store.attributes('e')).toEqual(['temp']);
+  expect(store.get('e', 'name')).toBeUndefined();
 });
 
 it('keeps the latest points', () => {
@@ -30,4 +30,15 @@ it('keeps the latest points', () => {
   for (let second = 1; second <= MOST_POINTS + 5; second++) store.add(entity(second, second));
   expect(store.get('e', 'temp')?.times).toHaveLength(MOST_POINTS);
   expect(store.get('e', 'temp')?.values[0]).toBe(6);
+});
+
+it('takes a past before what it has, once', () => {
+  const store = new SeriesStore();
+  store.add(entity(12, 3));
+  const past = { times: [10, 11, 12], values: [1, 2, 3] };
+  store.prepend('e', 'temp', past);
+  store.prepend('e', 'temp', past);
+  expect(store.get('e', 'temp')).toEqual({ times: [10, 11, 12], values: [1, 2, 3] });
+  store.prepend('other', 'temp', past);
+  expect(store.get('other', 'temp')).toEqual(past);
 });

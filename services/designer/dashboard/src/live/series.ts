@@ -40,14 +40,20 @@ export class SeriesStore {
     }
   }
 
-  get(entity: string, attribute: string): Series | undefined {
-    return this.series.get(keyOf(entity, attribute));
+  /** Puts points before those that are known: the past that the designer remembers. */
+  prepend(entity: string, attribute: string, past: Series): void {
+    const key = keyOf(entity, attribute);
+    const known = this.series.get(key) ?? { times: [], values: [] };
+    const first = known.times[0] ?? Number.POSITIVE_INFINITY;
+    const older = past.times.filter((time) => time < first).length;
+    this.series.set(key, {
+      times: [...past.times.slice(0, older), ...known.times].slice(-MOST_POINTS),
+      values: [...past.values.slice(0, older), ...known.values].slice(-MOST_POINTS),
+    });
   }
 
-  /** Names of the numeric attributes of an entity. */
-  attributes(entity: string): string[] {
-    const prefix = keyOf(entity, '');
-    return [...this.series.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+  get(entity: string, attribute: string): Series | undefined {
+    return this.series.get(keyOf(entity, attribute));
   }
 }
 

@@ -106,6 +106,11 @@ export class LiveStore {
     this.tell();
   }
 
+  /** Draws again, though the picture is the same: a past was added to a series. */
+  redraw(): void {
+    this.tell();
+  }
+
   private tell(): void {
     for (const listener of this.listeners) listener();
   }

@@ -2,11 +2,12 @@ import { Text } from '@mantine/core';
 import { formatTime, formatValue } from '../lib/format';
 import type { EntityRow, TypedValue } from '../live/types';
 import { Chart } from '../ui/Chart';
-import { linesOf } from './results';
+import { linesOf, usePast } from './results';
 
 /** Numeric attributes of an entity over time, or its attributes as a table if none is numeric. */
 export function EntityChart({ entity, height }: { entity: EntityRow; height?: number }) {
   const lines = linesOf(entity);
+  usePast(entity.id);
   if (lines.length === 0) return <AttributeTable entity={entity} />;
   return (
     <div style={{ padding: '0.75rem' }}>

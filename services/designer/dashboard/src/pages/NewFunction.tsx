@@ -24,6 +24,9 @@ import { type Draft, fresh, problemsOf, run } from './functionDraft';
 import { ParameterRows } from './ParameterRows';
 import { templates } from './templates';
 
+/** Types that the node itself publishes: seldom what a function is for. */
+const SYSTEM_TYPES = new Set(['IoTBroker', 'Master', 'Worker', 'Task', 'uService']);
+
 export function NewFunction() {
   const [edited] = useParam('edit');
   const operators = useRegistry('operators');
@@ -144,7 +147,7 @@ function Editor({ initial }: { initial: Draft }) {
                 inputWrapperOrder={['label', 'input', 'description', 'error']}
                 description={types.isError ? 'Discovery does not answer; type it' : undefined}
                 placeholder="WeatherStation"
-                data={types.data?.filter((type) => type !== 'IoTBroker') ?? []}
+                data={types.data?.filter((type) => !SYSTEM_TYPES.has(type)) ?? []}
                 value={draft.inputType}
                 onChange={(value) => set('inputType', value)}
                 error={error('inputType')}

@@ -29,7 +29,7 @@ export function Chart({ lines, height = 220, label }: { lines: Line[]; height?: 
       {
         width: element.clientWidth || 600,
         height,
-        scales: { x: { time: true } },
+        scales: { x: { time: true, range: rangeOfTime } },
         axes: [axis, { ...axis, size: 60 }],
         series: [
           {
@@ -68,6 +68,15 @@ export function Chart({ lines, height = 220, label }: { lines: Line[]; height?: 
   }, [key, scheme, height]);
 
   return <div ref={box} role="img" aria-label={label} />;
+}
+
+/** A single point stands in the middle of a minute. */
+function rangeOfTime(_plot: uPlot, from: number | null, to: number | null): uPlot.Range.MinMax {
+  if (from == null || to == null) {
+    const now = Date.now() / 1000;
+    return [now - 60, now];
+  }
+  return to - from < 1 ? [from - 30, to + 30] : [from, to];
 }
 
 /** Joins series of different times on one axis. */
