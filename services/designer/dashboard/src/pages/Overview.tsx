@@ -61,23 +61,25 @@ function ServiceTiles() {
         return (
           <li key={service.name} className="panel">
             <Stack gap={2} p="sm">
-              <Group justify="space-between" wrap="nowrap" gap="xs">
-                <Text
-                  fw={600}
-                  truncate
-                  title={service.name}
-                  tt={service.name.startsWith('Worker') ? undefined : 'capitalize'}
-                >
-                  {service.name}
-                </Text>
-                <Text size="sm" component="span">
-                  <Status word={word} tone={tone} />
-                </Text>
-              </Group>
-              <Text size="xs" c="dimmed">
-                {service.version ? `${service.version} · ` : ''}
-                {service.up ? 'since' : 'down since'} {formatTime(service.since)}
+              <Text
+                fw={600}
+                truncate
+                title={service.name}
+                tt={service.name.startsWith('Worker') ? undefined : 'capitalize'}
+              >
+                {service.name}
               </Text>
+              <Text size="sm" component="span">
+                <Status word={word} tone={tone} />
+                <Text span size="xs" c="dimmed" ml={8}>
+                  since {formatTime(service.since)}
+                </Text>
+              </Text>
+              {service.version && (
+                <Text size="xs" c="dimmed">
+                  version {service.version}
+                </Text>
+              )}
               {service.lastError && (
                 <Text
                   size="xs"
