@@ -13,6 +13,8 @@ use crate::model::{Batch, Document, Feed, Key, Lease, Outcome, Page, Sequence, S
 pub trait Store: Send + Sync + 'static {
     /// Commits a batch and returns an outcome per write, in the order of the batch. When it returns `Ok`, every
     /// committed write is durable and in the feed; when it returns `Err`, none of the batch is applied, also not later.
+    /// (One case no store can settle: the connection to a server breaks in the moment of the commit and the server cannot
+    /// be asked again within 5 s. Then the batch may have been applied before the error was returned, but not after.)
     async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError>;
 
     /// The live document at a key.
@@ -20,6 +22,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Live documents of one collection over all tenants (`tenant: None`) or of one tenant, in key order, after `after`.
     async fn scan(&self, tenant: Option<&str>, collection: &str, after: Option<&Key>, limit: usize) -> Result<Page, StoreError>;
+
+    /// The collections that have, or had, documents, in order. For backups.
+    async fn collections(&self) -> Result<Vec<String>, StoreError>;
 
     /// Changes after `from`, at most `limit` of them.
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError>;

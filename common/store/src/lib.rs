@@ -7,16 +7,19 @@
 //! |---|---|---|
 //! | embedded | one process, one directory | [`embedded`] |
 //! | PostgreSQL | any number of replicas | [`postgres`] |
+//! | Dgraph | the designer's registry | [`dgraph`] |
 //! | memory | tests | [`memory`] |
 //!
 //! [`open`] chooses at run time.
 
 mod contract;
+pub mod dgraph;
 pub mod embedded;
 mod evaluate;
 mod leases;
 pub mod memory;
 mod model;
+pub mod portable;
 pub mod postgres;
 mod settings;
 

@@ -107,6 +107,12 @@ impl Store for MemoryStore {
         Ok(Page { documents, more })
     }
 
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        let mut names: Vec<String> = self.state()?.documents.keys().map(|key| key.collection.to_string()).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         let state = self.state()?;
         let oldest = state.log.front().map_or(state.head + 1, |document| document.sequence);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::SharedStore;
+use crate::dgraph::DgraphStore;
 use crate::embedded::EmbeddedStore;
 use crate::memory::MemoryStore;
 use crate::model::StoreError;
@@ -63,8 +64,6 @@ pub async fn open(settings: &StoreSettings) -> Result<SharedStore, StoreError> {
         Engine::Embedded => Arc::new(EmbeddedStore::open(&settings.dir, settings.durability).await?),
         Engine::Memory => Arc::new(MemoryStore::new()),
         Engine::Postgres => Arc::new(PostgresStore::open(&settings.url, &settings.service).await?),
-        Engine::Dgraph => {
-            return Err(StoreError::Unavailable(format!("the engine {:?} is not built yet", settings.engine)));
-        }
+        Engine::Dgraph => Arc::new(DgraphStore::open(&settings.url, &settings.service).await?),
     })
 }

@@ -6,6 +6,7 @@ mod suite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fogflow_store::dgraph::{DgraphOptions, DgraphStore};
 use fogflow_store::embedded::{EmbeddedOptions, EmbeddedStore};
 use fogflow_store::memory::MemoryStore;
 use fogflow_store::postgres::{PostgresOptions, PostgresStore};
@@ -142,7 +143,51 @@ async fn pooled(test: &str) -> Option<InPostgres> {
     InPostgres::start(test, true).await
 }
 
+/// Each run and test has a service of its own on the server that `DGRAPH_URL` names.
+struct InDgraph {
+    url: String,
+    service: String,
+    store: SharedStore,
+}
+
+impl InDgraph {
+    async fn open(url: &str, service: &str) -> SharedStore {
+        Arc::new(DgraphStore::open_with(url, service, DgraphOptions { log_keep: 4000 }).await.unwrap())
+    }
+}
+
+#[async_trait]
+impl Fixture for InDgraph {
+    fn store(&self) -> SharedStore {
+        Arc::clone(&self.store)
+    }
+
+    async fn restart(&mut self) {
+        self.store.close().await.unwrap();
+        self.store = Self::open(&self.url, &self.service).await;
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn log_overflow(&self) -> usize {
+        6000
+    }
+}
+
+async fn dgraph(test: &str) -> Option<InDgraph> {
+    let Ok(url) = std::env::var("DGRAPH_URL") else {
+        fogflow_tests::skip(test, "DGRAPH_URL names no Dgraph server");
+        return None;
+    };
+    let service = format!("{test}_{}", uuid::Uuid::new_v4().simple());
+    let store = InDgraph::open(&url, &service).await;
+    Some(InDgraph { url, service, store })
+}
+
 conformance!(in_memory, memory);
+conformance!(in_dgraph, dgraph);
 conformance!(in_postgres, postgres);
 conformance!(in_postgres_through_pgbouncer, pooled);
 conformance!(embedded_fsync, fsync);

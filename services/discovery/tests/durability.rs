@@ -31,6 +31,9 @@ impl Store for Fillable {
     async fn scan(&self, tenant: Option<&str>, collection: &str, after: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
         self.inner.scan(tenant, collection, after, limit).await
     }
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.collections().await
+    }
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         self.inner.feed(from, limit).await
     }

@@ -174,6 +174,32 @@ impl Index {
         Ok(horizon)
     }
 
+    /// The collections in order, found by jumping from each to the next.
+    pub(super) fn collections(&self) -> Result<Vec<String>, StoreError> {
+        let tables = self.tables.read();
+        let tables = tables.as_ref().ok_or_else(reopening)?;
+        let mut names = Vec::new();
+        let mut from: Vec<u8> = Vec::new();
+        loop {
+            let range = (Bound::Included(&from[..]), Bound::Unbounded);
+            let mut nearest = {
+                let overlay = self.overlay.read();
+                let first = |map: &Map| map.range::<[u8], _>(range).next().map(|(key, _)| Arc::clone(key));
+                [first(&overlay.active), first(&overlay.moving)].into_iter().flatten().min()
+            };
+            if let Some(entry) = tables.documents.range::<&[u8], _>(range).next() {
+                let key: Arc<[u8]> = Arc::from(&entry.key().map_err(super::fjall_error)?[..]);
+                nearest = Some(nearest.map_or(Arc::clone(&key), |nearest| nearest.min(key)));
+            }
+            let Some(key) = nearest else { return Ok(names) };
+            let name = key::decode(&key)?.collection.to_string();
+            // All keys of a collection begin with its name and a zero byte.
+            from = name.as_bytes().to_vec();
+            from.push(1);
+            names.push(name);
+        }
+    }
+
     /// Moves the overlay into fjall; false when there was nothing to move. On an error the overlay stays as it was.
     pub(super) fn transfer(&self) -> Result<bool, StoreError> {
         let moving = {

@@ -219,6 +219,11 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        let index = Arc::clone(&self.index);
+        self.read(move || index.collections()).await
+    }
+
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         let log = self.log.clone();
         self.read(move || log.feed(from, limit)).await

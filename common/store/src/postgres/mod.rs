@@ -19,7 +19,7 @@ use deadpool_postgres::{Object, Pool};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
@@ -133,7 +133,9 @@ impl Store for PostgresStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
         batch.check()?;
         let (answer, outcome) = oneshot::channel();
-        self.queue()?.send(Request { batch, answer }).await.map_err(|_| closed())?;
+        let deadline = Instant::now() + writer::LIMIT;
+        let queued = timeout_at(deadline, self.queue()?.send(Request { batch, deadline, answer })).await;
+        queued.map_err(|_| StoreError::Unavailable("too many commits wait".to_owned()))?.map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
 
@@ -150,8 +152,11 @@ impl Store for PostgresStore {
 
     async fn scan(&self, tenant: Option<&str>, collection: &str, after: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
         let wanted = as_int(limit as u64).saturating_add(1);
-        // A key of an earlier collection, or of an earlier tenant, is before everything that is asked for.
-        let after = after.filter(|after| after.collection == collection && tenant.is_none_or(|tenant| after.tenant == tenant));
+        // A key before everything that is asked for says nothing; one behind it leaves nothing.
+        let after = after.filter(|after| **after >= Key::new(collection, tenant.unwrap_or_default(), ""));
+        if after.is_some_and(|after| after.collection != collection || tenant.is_some_and(|tenant| after.tenant != tenant)) {
+            return Ok(Page { documents: Vec::new(), more: false });
+        }
         let begins = match (tenant, after) {
             (Some(_), Some(_)) => "AND tenant = $2 AND id > $3",
             (Some(_), None) => "AND tenant = $2 AND $3 = ''",
@@ -169,6 +174,21 @@ impl Store for PostgresStore {
             [(&collection, Type::TEXT), (&from_tenant, Type::TEXT), (&from_id, Type::TEXT), (&wanted, Type::INT8)];
         let rows = self.query(&select, &parameters).await?;
         Ok(Page { documents: rows.iter().take(limit).map(document).collect(), more: rows.len() > limit })
+    }
+
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        // Jumps from each to the next instead of reading all documents.
+        let select = format!(
+            "WITH RECURSIVE names AS (
+                 (SELECT collection FROM {schema}.documents ORDER BY collection LIMIT 1)
+                 UNION ALL
+                 SELECT (SELECT d.collection FROM {schema}.documents d WHERE d.collection > n.collection ORDER BY d.collection LIMIT 1)
+                 FROM names n WHERE n.collection IS NOT NULL)
+             SELECT collection FROM names WHERE collection IS NOT NULL",
+            schema = self.schema
+        );
+        let rows = self.query(&select, &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {

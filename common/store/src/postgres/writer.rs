@@ -6,7 +6,7 @@
 //! whether the batch is in, and keeps out one that comes later. So the answer is always the truth, and nothing is applied
 //! after an error was answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
@@ -27,7 +27,13 @@ const GROUP_WRITES: usize = 256;
 /// Most bytes of values in one batch.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Time within which a commit is answered; design 12.3.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// A request with less time left is not tried again.
+const LAST_CHANCE: Duration = Duration::from_millis(600);
+/// Time that is kept to find out what became of a batch.
+const CLEAR_UP_TIME: Duration = Duration::from_millis(500);
+/// Pause between two attempts to find out what became of a batch.
+const CLEAR_UP_PAUSE: Duration = Duration::from_millis(50);
 /// Standings that are remembered; then the memory is emptied.
 const KNOWN_LIMIT: usize = 500_000;
 /// Sequences that are not known yet are counted from here, and moved when the batch has its place.
@@ -36,6 +42,8 @@ const UNPLACED: Sequence = 1 << 62;
 /// A commit on its way.
 pub(super) struct Request {
     pub(super) batch: Batch,
+    /// When it must be answered.
+    pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Result<Vec<Outcome>, StoreError>>,
 }
 
@@ -57,8 +65,6 @@ enum Failure {
     Stale,
     /// Nothing was committed, try again.
     Again(StoreError),
-    /// It is not known whether it was committed.
-    Unclear(StoreError),
     /// Nothing was committed, and trying again does not help.
     Final(StoreError),
 }
@@ -70,16 +76,28 @@ impl Writer {
 
     /// Works until the last sender of the queue is gone.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        while let Some(first) = queue.recv().await {
+        // What was not committed and still has time.
+        let mut left: VecDeque<Request> = VecDeque::new();
+        loop {
+            let first = match left.pop_front() {
+                Some(first) => first,
+                None => match queue.recv().await {
+                    Some(first) => first,
+                    None => break,
+                },
+            };
+            let (mut writes, mut bytes) = size(&first.batch);
             let mut group = vec![first];
-            let (mut writes, mut bytes) = size(&group[0].batch);
             while writes < GROUP_WRITES && bytes < GROUP_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
+                let Some(next) = left.pop_front().or_else(|| queue.try_recv().ok()) else { break };
                 let (more, more_bytes) = size(&next.batch);
                 (writes, bytes) = (writes + more, bytes + more_bytes);
                 group.push(next);
             }
-            self.commit(group).await;
+            let again = self.commit(group).await;
+            for request in again.into_iter().rev() {
+                left.push_front(request);
+            }
         }
         if let Some(who) = self.who.take() {
             // Only tidying up; maintenance does it otherwise.
@@ -90,23 +108,33 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, group: Vec<Request>) {
-        let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|request| (request.batch, request.answer)).unzip();
-        match self.commit_within(&batches, Instant::now() + LIMIT).await {
+    /// Commits a group until the time of its oldest request has run out, and answers. Returns the requests that were not
+    /// committed and have time left.
+    async fn commit(&mut self, mut group: Vec<Request>) -> Vec<Request> {
+        let batches: Vec<Batch> = group.iter_mut().map(|request| std::mem::take(&mut request.batch)).collect();
+        let deadline = group.iter().map(|request| request.deadline).min().unwrap_or_else(Instant::now);
+        let error = match self.commit_within(&batches, deadline).await {
             Ok(outcomes) => {
-                for (answer, outcomes) in answers.into_iter().zip(outcomes) {
-                    let _ = answer.send(Ok(outcomes));
+                for (request, outcomes) in group.into_iter().zip(outcomes) {
+                    let _ = request.answer.send(Ok(outcomes));
                 }
+                return Vec::new();
             }
-            Err(error) => {
-                tracing::warn!(%error, commits = answers.len(), "not committed");
-                for answer in answers {
-                    let same =
-                        if matches!(error, StoreError::Full) { StoreError::Full } else { StoreError::Unavailable(error.to_string()) };
-                    let _ = answer.send(Err(same));
-                }
+            Err(error) => error,
+        };
+        tracing::warn!(%error, commits = batches.len(), "not committed in time");
+        let mut left = Vec::new();
+        for (mut request, batch) in group.into_iter().zip(batches) {
+            if matches!(error, StoreError::Full) {
+                let _ = request.answer.send(Err(StoreError::Full));
+            } else if Instant::now() + LAST_CHANCE >= request.deadline {
+                let _ = request.answer.send(Err(StoreError::Unavailable(error.to_string())));
+            } else {
+                request.batch = batch;
+                left.push(request);
             }
         }
+        left
     }
 
     /// Tries until the deadline.
@@ -122,17 +150,17 @@ impl Writer {
                     continue;
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::Final(StoreError::Unavailable(format!("PostgreSQL did not answer within {LIMIT:?}"))),
+                Err(_) => Failure::Final(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
             };
             self.known.clear();
             fresh = true;
             match failure {
-                Failure::Again(error) | Failure::Unclear(error) if Instant::now() + pause < deadline => {
+                Failure::Again(error) if Instant::now() + pause < deadline => {
                     tracing::debug!(%error, "trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
-                Failure::Again(error) | Failure::Unclear(error) | Failure::Final(error) => {
+                Failure::Again(error) | Failure::Final(error) => {
                     // Nobody may continue under this identity, should a statement of it still be on its way.
                     self.who = None;
                     return Err(error);
@@ -203,7 +231,7 @@ impl Writer {
         who.batch += 1;
         let before = |key: &Key| known.get(key).copied().unwrap_or_default();
         // A little before the callers' deadline, so that an unclear end can still be cleared up.
-        let written = timeout_at(deadline - Duration::from_millis(500), self.statements.write(&client, who, changes, before)).await;
+        let written = timeout_at(deadline - CLEAR_UP_TIME, self.statements.write(&client, who, changes, before)).await;
         let error = match written {
             Ok(Ok(base)) => return Ok(base),
             Ok(Err(error)) => error,
@@ -239,31 +267,36 @@ impl Writer {
     async fn clear_up(&mut self, changes: &[Document], error: StoreError) -> Result<Sequence, Failure> {
         let Some(who) = &mut self.who else { return Err(Failure::Again(error)) };
         let raise = format!("UPDATE {}.writers SET fence = fence + 1 WHERE id = $1 RETURNING fence, batch", self.schema);
-        loop {
-            // The caller's deadline ends this loop.
+        let committed = loop {
+            // The caller's deadline ends this loop and the next.
             let asked = match connection(&self.pool).await {
-                Ok(client) => client.query_typed_opt(&raise, &[(&who.id, Type::TEXT)]).await.map(|row| (client, row)),
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
+                Ok(client) => client.query_typed_opt(&raise, &[(&who.id, Type::TEXT)]).await.ok(),
+                Err(_) => None,
             };
             match asked {
-                Ok((client, Some(row))) => {
+                Some(Some(row)) => {
                     who.fence = row.get(0);
-                    if row.get::<_, i64>(1) != who.batch {
-                        return Err(Failure::Again(error));
-                    }
-                    tracing::info!("the connection broke after the batch was committed");
-                    return self.find_base(&client, changes).await.map_err(|error| Failure::Unclear(error_of(&error)));
+                    break row.get::<_, i64>(1) == who.batch;
                 }
-                // The row was lost with the commit that should have made it.
-                Ok((_, None)) => {
+                // The row is gone; so no batch of this identity can be committed any more.
+                Some(None) => {
                     self.who = None;
                     return Err(Failure::Again(error));
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                None => tokio::time::sleep(CLEAR_UP_PAUSE).await,
             }
+        };
+        if !committed {
+            return Err(Failure::Again(error));
+        }
+        tracing::info!("the connection broke after the batch was committed");
+        loop {
+            if let Ok(client) = connection(&self.pool).await
+                && let Ok(base) = self.find_base(&client, changes).await
+            {
+                return Ok(base);
+            }
+            tokio::time::sleep(CLEAR_UP_PAUSE).await;
         }
     }
 

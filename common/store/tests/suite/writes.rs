@@ -175,6 +175,9 @@ pub(crate) async fn a_scan_is_in_key_order_over_pages_and_tenants(fixture: impl 
             assert_eq!(found, expected, "{tenant:?} {collection} in pages of {page}");
         }
     }
+    assert_eq!(store.collections().await.unwrap(), ["entit", "entity", "entity2"]);
+    let behind = Key::new("entity", "c", "");
+    assert!(store.scan(Some("b"), "entity", Some(&behind), 9).await.unwrap().documents.is_empty());
     let after = Key::new("entity", "a", "ab");
     let page = store.scan(Some("b"), "entity", Some(&after), 1).await.unwrap();
     assert_eq!((page.documents[0].key.tenant.as_str(), page.documents[0].key.id.as_str(), page.more), ("b", "B", true));

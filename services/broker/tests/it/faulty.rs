@@ -1,4 +1,4 @@
-//! A store that fails when it is told to.
+//! A store that fails when it is told to, and survives its broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,6 +49,10 @@ impl Store for Faulty {
         self.inner.scan(tenant, collection, after, limit).await
     }
 
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.collections().await
+    }
+
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         self.inner.feed(from, limit).await
     }
@@ -69,6 +73,7 @@ impl Store for Faulty {
         self.inner.release(name, holder).await
     }
 
+    /// It can be opened again, as files can.
     async fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }
