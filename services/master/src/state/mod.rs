@@ -1,7 +1,9 @@
 //! Everything that the master knows, as one value behind one lock. Handlers put in what they hear; the reconciler takes out
 //! what has to be done. Nothing here does I/O or reads a clock: times are handed in.
 
+mod commands;
 pub mod copies;
+mod leading;
 mod orders;
 mod rows;
 #[cfg(test)]
@@ -22,9 +24,6 @@ use crate::planner::{Planner, Policy};
 use copies::{Command, Copies};
 use watches::{EntityNews, Watches};
 use workers::Workers;
-
-/// After the bus came back, workers have this long to come back too.
-const RETURN_GRACE: Duration = Duration::from_secs(12);
 
 /// Announced intents that are remembered.
 const ANNOUNCED: usize = 10_000;
@@ -144,46 +143,10 @@ impl State {
         }
     }
 
-    /// The epoch of its commands, while this master leads.
-    #[must_use]
-    pub fn epoch(&self) -> Option<u64> {
-        self.lease.map(|lease| lease.max(self.least_epoch))
-    }
-
     /// Whether it gives commands.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open
-    }
-
-    /// The lease was granted, or renewed. A new leader begins with looking: nothing is commanded until discovery, designer and the
-    /// workers have spoken.
-    pub fn lead(&mut self, lease: u64, now: Instant) {
-        if self.lease == Some(lease) {
-            // Workers have heard of a later epoch, and yet the lease is still granted: its store has lost count.
-            if self.is_behind() {
-                self.least_epoch = self.reported_epoch + 1;
-                tracing::warn!(epoch = self.least_epoch, "workers know a later epoch than the lease; going on from theirs");
-            }
-            return;
-        }
-        self.lease = Some(lease);
-        self.led_since = Some(now);
-        self.open = false;
-        self.watches.lose_all();
-        let selectors: Vec<Arc<str>> = self.planner.selectors().keys().cloned().collect();
-        for selector in selectors {
-            self.planner.set_complete(&selector, false);
-        }
-        self.reported.full = true;
-        self.published.full = true;
-    }
-
-    /// Another master leads, or nobody knows.
-    pub fn follow(&mut self) {
-        self.lease = None;
-        self.led_since = None;
-        self.open = false;
     }
 
     /// The designer's registry.
@@ -318,12 +281,6 @@ impl State {
         self.touch_copies(observed.touched);
     }
 
-    /// Whether workers have heard of a later epoch than this leader's.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.epoch().is_some_and(|epoch| epoch < self.reported_epoch)
-    }
-
     /// `TASK_UPDATE`
     pub fn task_update(&mut self, worker: &str, update: TaskUpdate) {
         let id: Arc<str> = update.task_id.as_str().into();
@@ -430,12 +387,6 @@ impl State {
         self.complete_if_looked_up(&lookup.selector);
     }
 
-    /// The bus went or came. While it is away, silence proves nothing; when it is back, workers need their time to return.
-    pub fn bus_is(&mut self, connected: bool, now: Instant) {
-        self.bus_is_there = connected;
-        self.workers.excuse_silence(now + RETURN_GRACE);
-    }
-
     /// The timer.
     pub fn tick(&mut self, now: Instant, period: Duration) {
         let (died, forgotten) = if self.bus_is_there { self.workers.tick(now, period) } else { <(Vec<String>, Vec<String>)>::default() };
@@ -456,42 +407,5 @@ impl State {
             self.review_at = None;
             self.planner.review_all();
         }
-    }
-
-    /// Opens when everything that a plan depends on is known: the registry, all entities, and the workers of the earlier start,
-    /// or one and a half of their heartbeats have passed. So a restart moves nothing (FAULT 5).
-    fn try_open(&mut self, now: Instant) -> bool {
-        let Some(since) = self.led_since else { return false };
-        if self.registry.is_none() || !self.watches.all_complete() {
-            return false;
-        }
-        let longest = self.workers.awaited().map(workers::heartbeat_of).max();
-        if longest.is_some_and(|heartbeat| now.saturating_duration_since(since) < heartbeat.mul_f32(1.5)) {
-            return false;
-        }
-        self.open = true;
-        self.workers.give_up_waiting(now);
-        self.planner.forget_places();
-        for id in self.copies.tasks() {
-            if let Some(worker) = self.copies.whereabouts(id, &self.workers) {
-                self.planner.remember(id, worker);
-            }
-            self.dirty.insert(id.clone());
-        }
-        self.workers_changed();
-        let intents: Vec<String> = self.planner.intent_ids().map(str::to_owned).collect();
-        for intent in intents {
-            self.refresh_intent(&intent);
-        }
-        self.planner.settle_first();
-        self.dirty.extend(self.planner.tasks().keys().cloned());
-        self.reported.full = true;
-        tracing::info!(
-            epoch = self.epoch(),
-            tasks = self.planner.tasks().len(),
-            workers = self.workers.alive().count(),
-            "this master leads and plans"
-        );
-        true
     }
 }

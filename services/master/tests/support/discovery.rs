@@ -20,6 +20,8 @@ pub struct Book {
     pub queries: usize,
     /// What the master published at the broker: id -> element.
     pub published: BTreeMap<String, Value>,
+    /// Where entities are said to be.
+    pub provider: String,
     counter: usize,
 }
 
@@ -43,6 +45,7 @@ impl FakeDiscovery {
             .route("/ngsi10/queryContext", post(query))
             .route("/ngsi10/updateContext", post(update));
         let address = super::serve(router.with_state(book.clone())).await;
+        book.lock().provider = format!("http://{address}/ngsi10");
         FakeDiscovery { address, book }
     }
 
@@ -88,10 +91,15 @@ impl FakeDiscovery {
     }
 }
 
+fn client() -> &'static reqwest::Client {
+    static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
+    CLIENT.get_or_init(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap())
+}
+
 /// As discovery does: until `responseCode.code` is 200.
 pub async fn deliver(reference: &str, body: &Value) {
     for _ in 0..50 {
-        if let Ok(answer) = reqwest::Client::new().post(reference).json(body).send().await
+        if let Ok(answer) = client().post(reference).json(body).send().await
             && let Ok(answer) = answer.json::<Value>().await
             && answer["responseCode"]["code"] == 200
         {
@@ -103,8 +111,7 @@ pub async fn deliver(reference: &str, body: &Value) {
 
 impl Book {
     fn element(&self, id: &str, entity_type: &str, metadata: &Value) -> Value {
-        let mut registration =
-            json!({"entities": [{"id": id, "type": entity_type}], "providingApplication": "http://provider.invalid/ngsi10"});
+        let mut registration = json!({"entities": [{"id": id, "type": entity_type}], "providingApplication": self.provider});
         if !self.upstream {
             registration["contextMetadata"] = metadata.clone();
             registration["brokerId"] = json!("Broker.001");

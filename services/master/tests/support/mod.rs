@@ -18,6 +18,7 @@ use fogflow_store::SharedStore;
 
 pub use designer::FakeDesigner;
 pub use discovery::FakeDiscovery;
+#[allow(unused_imports, reason = "the benchmark brings its own workers")]
 pub use worker::SimWorker;
 
 /// Serves a router on a free port of loopback for the rest of the test.
