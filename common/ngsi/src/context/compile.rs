@@ -54,12 +54,12 @@ pub(super) fn compile(source: &Value, resolve: &dyn Fn(&str) -> Option<Arc<Value
     let mut compiler = Compiler { resolve, limits, parts: 0, vocab: None, context: Context::default() };
     let source = source.get("@context").unwrap_or(source);
     compiler.part(source, 0)?;
-    let parts = match source {
-        Value::Array(parts) => parts.clone(),
-        Value::Null => Vec::new(),
-        one => vec![one.clone()],
+    let is_core = |part: &Value| part.is_null() || part.as_str().is_some_and(core::is_core_context);
+    let only_core = match source {
+        Value::Array(parts) => parts.iter().all(is_core),
+        one => is_core(one),
     };
-    compiler.context.source = parts.into_iter().filter(|part| !part.as_str().is_some_and(core::is_core_context)).collect();
+    compiler.context.source = (!only_core).then(|| source.clone());
     compiler.context.close();
     Ok(compiler.context)
 }
@@ -298,7 +298,7 @@ mod tests {
         let context = Context::compile(&source, &|_| Some(document.clone())).unwrap();
         assert_eq!(context.expand("x").iri(), "https://example.org/x");
         assert_eq!(context.link(), None);
-        assert_eq!(context.to_value().as_array().unwrap().len(), 3);
+        assert_eq!(context.to_value(), source);
     }
 
     #[test]

@@ -80,8 +80,8 @@ pub struct Context {
     shown: Map<Name, SmolStr>,
     /// IRI and term of each prefix, the longest IRI first.
     prefixes: Vec<(SmolStr, SmolStr)>,
-    /// What to write as `@context`: the input without core contexts, or nothing.
-    source: Vec<Value>,
+    /// What a client gave as `@context`; nothing for the core context alone.
+    source: Option<Value>,
 }
 
 static CORE: LazyLock<Arc<Context>> = LazyLock::new(|| {
@@ -170,24 +170,29 @@ impl Context {
     /// Whether this is the core context alone.
     #[must_use]
     pub fn is_core(&self) -> bool {
-        self.source.is_empty()
+        self.source.is_none()
     }
 
-    /// The value for the `@context` member of a document: a user's contexts, then the core.
+    /// The value for the `@context` member of a document: as a client gave it, or the core context. Who reads NGSI-LD adds
+    /// the core by itself (clause 5.5.7).
     #[must_use]
     pub fn to_value(&self) -> Value {
-        match self.source.as_slice() {
-            [] => Value::from(CORE_CONTEXT_URL),
-            user => Value::Array(user.iter().cloned().chain([Value::from(CORE_CONTEXT_URL)]).collect()),
-        }
+        self.source.clone().unwrap_or_else(|| Value::from(CORE_CONTEXT_URL))
     }
 
     /// The one URL for a `Link` header, if one can stand for the whole context.
     #[must_use]
     pub fn link(&self) -> Option<&str> {
-        match self.source.as_slice() {
-            [] => Some(CORE_CONTEXT_URL),
-            [Value::String(url)] => Some(url),
+        match &self.source {
+            None => Some(CORE_CONTEXT_URL),
+            Some(Value::String(url)) => Some(url),
+            Some(Value::Array(parts)) => {
+                let mut users = parts.iter().filter(|part| !part.as_str().is_some_and(core::is_core_context));
+                match (users.next(), users.next()) {
+                    (Some(Value::String(url)), None) => Some(url),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }

@@ -23,6 +23,29 @@ pub(super) fn decode_instances(
     decode_at(name, raw, context, rules, MAX_DEPTH, out)
 }
 
+/// Appends what the body of a request to one attribute says. An object is the attribute or a part of it, never a value.
+pub(super) fn decode_fragment(
+    name: &Name,
+    raw: &RawValue,
+    context: &Context,
+    rules: Rules,
+    out: &mut Vec<Attribute>,
+) -> Result<(), DecodeError> {
+    if rules.mode == Mode::MergePatch && raw.get().starts_with('{') {
+        let members: Members<'_> = decode_str(raw.get())?;
+        if members.0.is_empty() {
+            return Err(DecodeError::syntax("the object is empty"));
+        }
+        let says = |key: &str| matches!(core_member(key), "type" | "@type") || value_member(core_member(key)).is_some();
+        if !members.0.iter().any(|(key, _)| says(key)) {
+            let detail = detail(&members, context, rules, MAX_DEPTH)?;
+            out.push(Attribute { detail, ..Attribute::property(name.clone(), Json::NULL, Timestamp::default()) });
+            return Ok(());
+        }
+    }
+    decode_instances(name, raw, context, rules, out)
+}
+
 fn decode_at(
     name: &Name,
     raw: &RawValue,
@@ -169,7 +192,7 @@ fn simplified(name: &Name, raw: &RawValue, rules: Rules) -> Result<Attribute, De
 }
 
 fn no_null(text: &str, rules: Rules) -> Result<(), DecodeError> {
-    if rules.mode != Mode::MergePatch && !rules.lenient && text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) == Some(NULL) {
+    if !rules.mode.deletes() && !rules.lenient && text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) == Some(NULL) {
         return Err(DecodeError::data("", "`urn:ngsi-ld:null` is allowed in a patch only"));
     }
     Ok(())
@@ -188,9 +211,8 @@ fn geo_property(name: &Name, raw: &RawValue, rules: Rules) -> Result<Attribute, 
 
 fn decode_value(kind: Kind, raw: &RawValue, expanded: bool, context: &Context, rules: Rules) -> Result<Json, DecodeError> {
     let json = if expanded { Json::from(&unwrap_expanded(&decode_str(raw.get())?)) } else { Json::from_raw(raw) };
-    let is_null_marker = json.as_text() == "\"urn:ngsi-ld:null\"";
-    if is_null_marker && rules.mode == Mode::MergePatch {
-        return Ok(json);
+    if rules.mode.deletes() && is_null(kind, &json) {
+        return Ok(Json::string(NULL));
     }
     if json.is_null() && kind != Kind::JsonProperty {
         return Err(DecodeError::data("", "must not be null"));
@@ -235,6 +257,11 @@ fn decode_value(kind: Kind, raw: &RawValue, expanded: bool, context: &Context, r
     }
 }
 
+/// Whether a value says that the attribute is to be deleted (clause 4.5.0); a LanguageProperty says it in a map.
+fn is_null(kind: Kind, json: &Json) -> bool {
+    json.as_text() == "\"urn:ngsi-ld:null\"" || kind == Kind::LanguageProperty && json.to_value() == serde_json::json!({ "@none": NULL })
+}
+
 fn texts(json: &Json) -> Option<Vec<String>> {
     match json.as_str() {
         Some(text) => Some(vec![text.into_owned()]),
@@ -272,7 +299,7 @@ fn detail(members: &Members<'_>, context: &Context, rules: Rules, depth: usize) 
             "observedAt" => {
                 let time = text()?;
                 detail.observed_at = match time.as_str() {
-                    NULL if rules.mode == Mode::MergePatch => None,
+                    NULL if rules.mode.deletes() => None,
                     time => Some(time.parse().map_err(|_| DecodeError::data(member, format!("`{time}` is no ISO 8601 time in UTC")))?),
                 };
             }

@@ -19,6 +19,17 @@ pub enum Format {
     Simplified,
 }
 
+/// Members of an entity that are no attributes, and whether they are left out (`pick` and `omit`, clause 4.21).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// `id`
+    pub id: bool,
+    /// `type`
+    pub entity_type: bool,
+    /// `scope`
+    pub scope: bool,
+}
+
 /// What of an entity is written, and how.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -34,7 +45,9 @@ pub struct View<'a> {
     pub omit: &'a [Name],
     /// Instances to write by `datasetId`, `@none` for the default one; empty for all.
     pub datasets: &'a [&'a str],
-    /// The language to which LanguageProperties are reduced; empty for none, `*` for all of them.
+    /// The members beside the attributes that are left out.
+    pub hidden: Hidden,
+    /// The languages to which LanguageProperties are reduced, the preferred one first, `*` for any; empty for none.
     pub lang: &'a str,
 }
 
@@ -42,7 +55,7 @@ impl<'a> View<'a> {
     /// Everything but the times.
     #[must_use]
     pub fn new(context: &'a Context, format: Format) -> Self {
-        View { context, format, sys_attrs: false, pick: &[], omit: &[], datasets: &[], lang: "" }
+        View { context, format, sys_attrs: false, pick: &[], omit: &[], datasets: &[], hidden: Hidden::default(), lang: "" }
     }
 
     fn shows(&self, entity: &Entity, attribute: &Attribute) -> bool {
@@ -56,8 +69,12 @@ impl<'a> View<'a> {
 /// Writes an entity. `context` says whether the `@context` member is written into it.
 pub fn write_entity(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>, context: bool) {
     w.begin_object();
-    w.string_member("id", &entity.id);
-    write_types(w, entity, view);
+    if !view.hidden.id {
+        w.string_member("id", &entity.id);
+    }
+    if !view.hidden.entity_type {
+        write_types(w, entity, view);
+    }
     write_head(w, entity, view);
     write_attributes(w, entity, view);
     if context {
@@ -82,6 +99,7 @@ fn write_types(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
 fn write_head(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
     match entity.scopes.as_slice() {
         [] => {}
+        _ if view.hidden.scope => {}
         [one] => w.string_member("scope", one),
         several => {
             w.key("scope");
@@ -158,7 +176,7 @@ fn write_simplified(w: &mut JsonWriter<'_>, attribute: &Attribute, view: &View<'
 
 /// The text of a LanguageProperty in the language that is asked for, else in one that it has, with its tag.
 fn in_language(attribute: &Attribute, lang: &str) -> Option<(Value, String)> {
-    if lang.is_empty() || lang == "*" {
+    if lang.is_empty() {
         return None;
     }
     let Value::Object(map) = attribute.value.to_value() else { return None };
@@ -273,7 +291,9 @@ pub fn write_feature(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>, g
     w.raw_member("geometry", place.map_or(Json::NULL.as_text(), |place| place.value.as_text()));
     w.key("properties");
     w.begin_object();
-    write_types(w, entity, view);
+    if !view.hidden.entity_type {
+        write_types(w, entity, view);
+    }
     write_head(w, entity, view);
     write_attributes(w, entity, view);
     w.end_object();

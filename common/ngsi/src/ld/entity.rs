@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::attribute::decode_instances;
+use super::attribute::{decode_fragment, decode_instances};
 use crate::context::{Context, core};
 use crate::object::{Members, decode, decode_str};
 use crate::{DecodeError, Entity, Name, Timestamp};
@@ -19,8 +19,18 @@ pub enum Mode {
     Entity,
     /// Attributes to add or replace: `id` and `type` may be absent, nothing may be null.
     Fragment,
+    /// Attributes to write, of which [`NULL`] deletes one.
+    Update,
     /// A merge patch: [`NULL`] deletes, and attributes may lack their values.
     MergePatch,
+}
+
+impl Mode {
+    /// Whether [`NULL`] may stand for a value.
+    #[must_use]
+    pub fn deletes(self) -> bool {
+        matches!(self, Mode::Update | Mode::MergePatch)
+    }
 }
 
 /// How strictly a body is read.
@@ -93,7 +103,7 @@ pub fn decode_entity(text: &str, context: &Context, rules: impl Into<Rules>, now
                 has_type = !entity.types.is_empty();
             }
             "scope" => {
-                if rules.mode == Mode::MergePatch && raw.get() == "\"urn:ngsi-ld:null\"" {
+                if rules.mode.deletes() && raw.get() == "\"urn:ngsi-ld:null\"" {
                     continue;
                 }
                 let scopes = texts_member(raw).ok_or_else(|| DecodeError::data("scope", "must be a string or an array of strings"))?;
@@ -106,6 +116,9 @@ pub fn decode_entity(text: &str, context: &Context, rules: impl Into<Rules>, now
                 decode_instances(&name, raw, context, rules, &mut entity.attributes).map_err(|error| error.within(key))?;
             }
         }
+    }
+    if members.0.is_empty() {
+        return Err(DecodeError::syntax("the object is empty"));
     }
     if rules.mode == Mode::Entity {
         if !has_id {
@@ -132,7 +145,7 @@ pub fn decode_attribute_fragment(
 ) -> Result<Entity, DecodeError> {
     let raw: &RawValue = decode_str(text)?;
     let mut entity = Entity::new("", None, now);
-    decode_instances(&attribute_name(name, context)?, raw, context, rules.into(), &mut entity.attributes)?;
+    decode_fragment(&attribute_name(name, context)?, raw, context, rules.into(), &mut entity.attributes)?;
     entity.stamp(now);
     Ok(entity)
 }

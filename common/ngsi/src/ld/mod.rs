@@ -15,7 +15,7 @@ pub mod subscription;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{Format, View, write_attribute, write_entity, write_feature, write_feature_collection};
+pub use encode::{Format, Hidden, View, write_attribute, write_entity, write_feature, write_feature_collection};
 pub use entity::{Mode, NULL, Rules, check_uri, context_member, decode_attribute_fragment, decode_entity, decode_list};
 pub use notification::{BatchError, Notification, encode_batch_result};
 pub use problem::{Problem, ProblemType};

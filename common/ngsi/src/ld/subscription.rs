@@ -87,6 +87,12 @@ pub struct Subscription {
     pub sys_attrs: bool,
     /// The language for LanguageProperties; empty for none.
     pub lang: SmolStr,
+    /// URL of the context with which notifications are compacted; empty for that of the request.
+    pub jsonld_context: SmolStr,
+    /// `datasetId`s of the instances that are sent; empty for all.
+    pub datasets: Vec<SmolStr>,
+    /// Whether previous values are sent.
+    pub show_changes: bool,
     /// Where notifications go; empty in compatibility with upstream, when there is no `notification`.
     pub uri: SmolStr,
     /// `endpoint.accept`; empty for `application/json`.
@@ -276,7 +282,8 @@ fn expand_member(key: &str, value: Value, context: &Context, form: Form) -> Resu
             }
         }
         "notification" => return expand_notification(value, context, form),
-        "subscriptionName" | "name" | "description" | "csf" | "lang" | "jsonldContext" => drop(text(&value)?),
+        "jsonldContext" => text(&value).and_then(check_uri)?,
+        "subscriptionName" | "name" | "description" | "csf" | "lang" => drop(text(&value)?),
         _ => {}
     }
     Ok(value)
@@ -359,6 +366,14 @@ fn expand_notification(mut value: Value, context: &Context, form: Form) -> Resul
         text(format)
             .and_then(|name| read_format(name).ok_or_else(|| fault("is no representation")))
             .map_err(|error| error.within("format"))?;
+    }
+    let named = |list: &str| notification.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (attributes, pick, omit) = (named("attributes"), named("pick"), named("omit"));
+    if !attributes.is_empty() && !(pick.is_empty() && omit.is_empty()) {
+        return Err(DecodeError::data("attributes", "goes neither with pick nor with omit"));
+    }
+    if let Some(both) = pick.iter().find(|name| omit.contains(name)) {
+        return Err(DecodeError::data("omit", format!("{both} is in pick as well")));
     }
     for flag in ["sysAttrs", "showChanges"] {
         if notification.get(flag).is_some_and(|value| !value.is_boolean()) {
@@ -446,6 +461,9 @@ impl Subscription {
             format: notification.get("format").and_then(Value::as_str).and_then(read_format).unwrap_or_default(),
             sys_attrs: notification.get("sysAttrs").and_then(Value::as_bool).unwrap_or_default(),
             lang: string(document.get("lang")).unwrap_or_default(),
+            jsonld_context: string(document.get("jsonldContext")).unwrap_or_default(),
+            datasets: document.get("datasetId").map(texts).transpose()?.unwrap_or_default(),
+            show_changes: notification.get("showChanges").and_then(Value::as_bool).unwrap_or_default(),
             uri: string(endpoint.get("uri")).unwrap_or_default(),
             accept: string(endpoint.get("accept")).unwrap_or_default(),
             receiver_info: endpoint

@@ -9,6 +9,11 @@ use axum::http::request::Parts;
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// The names of the parameters that are given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The value of a parameter, if it is given.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())

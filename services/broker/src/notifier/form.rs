@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fogflow_ngsi::context::Context;
 use fogflow_ngsi::{Entity, JsonWriter, Name, Timestamp, ld, v2};
 use reqwest::header::{HeaderName, HeaderValue};
+use smol_str::SmolStr;
 
 use super::request::{BODY, bare};
 use crate::change::Change;
@@ -71,7 +72,7 @@ pub(super) fn v2(subscription: &Subscription, changes: &[Arc<Change>]) -> Body {
     Body { bytes: out.into(), used, content_type: "application/json", headers }
 }
 
-fn view<'a>(subscription: &'a Subscription, context: &'a Context) -> ld::View<'a> {
+fn view<'a>(subscription: &'a Subscription, context: &'a Context, datasets: &'a [&'a str]) -> ld::View<'a> {
     let format = match subscription.target.format {
         Format::LdConcise => ld::Format::Concise,
         Format::LdKeyValues => ld::Format::Simplified,
@@ -82,22 +83,24 @@ fn view<'a>(subscription: &'a Subscription, context: &'a Context) -> ld::View<'a
         pick: &subscription.attributes,
         omit: &subscription.except,
         lang: &subscription.target.lang,
+        datasets,
         ..ld::View::new(context, format)
     }
 }
 
 /// A `Notification` (ETSI GS CIM 009, clause 5.3.1).
 pub(super) fn ld(subscription: &Subscription, changes: &[Arc<Change>], context: &Context) -> Body {
-    let view = view(subscription, context);
+    let datasets: Vec<&str> = subscription.target.datasets.iter().map(SmolStr::as_str).collect();
+    let view = view(subscription, context, &datasets);
     let geo = subscription.target.accept == "application/geo+json";
     let location = Name::new("location");
+    let inline = subscription.target.accept == "application/ld+json";
     let (data, used) = elements(changes, |w, change| match &change.after {
         Some(entity) if geo => ld::write_feature(w, entity, &view, &location, false),
-        Some(entity) => ld::write_entity(w, entity, &view, false),
+        Some(entity) => ld::write_entity(w, entity, &view, inline),
         None => write_deleted(w, change, &view),
     });
     let data = std::str::from_utf8(&data).unwrap_or("[]");
-    let inline = subscription.target.accept == "application/ld+json";
     let mut out = Vec::with_capacity(data.len() + 256);
     let mut w = JsonWriter::new(&mut out);
     w.begin_object();
@@ -152,7 +155,7 @@ fn write_deleted(w: &mut JsonWriter<'_>, change: &Change, view: &ld::View<'_>) {
 /// Upstream's `Destination: NGSI-LD`: entities for another broker's batch upsert, or ids for its batch delete. Says which.
 pub(super) fn upsert(subscription: &Subscription, changes: &[Arc<Change>]) -> (Body, &'static str) {
     let context = Context::core();
-    let view = view(subscription, &context);
+    let view = view(subscription, &context, &[]);
     let deletes = changes.first().is_some_and(|change| change.after.is_none());
     let (bytes, used) = elements(changes, |w, change| match &change.after {
         Some(entity) => write_with_uri(w, entity, &view),

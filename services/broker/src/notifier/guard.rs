@@ -76,6 +76,8 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
         .pool_idle_timeout(Duration::from_secs(4))
         .pool_max_idle_per_host(2)
         .tcp_nodelay(true)
+        // Small servers, and test suites, look for `Link` and not for `link`.
+        .http1_title_case_headers()
         .no_proxy()
         .build()
 }

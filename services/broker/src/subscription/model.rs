@@ -73,6 +73,9 @@ pub struct Target {
     /// Whether `createdAt` and `modifiedAt` are sent (NGSI-LD `sysAttrs`).
     #[serde(default)]
     pub sys_attrs: bool,
+    /// `datasetId`s of the instances that are sent (NGSI-LD); empty for all.
+    #[serde(default)]
+    pub datasets: Vec<SmolStr>,
     /// The language to which LanguageProperties are reduced (NGSI-LD `lang`); empty for none.
     #[serde(default)]
     pub lang: SmolStr,

@@ -53,7 +53,7 @@ fn id_of(text: &str) -> SmolStr {
 
 /// Decodes all elements, makes a command of each and carries them out.
 async fn run(engine: &Engine, call: &Call, body: &[u8], mode: Mode, action: impl Fn(Entity) -> Action) -> Result<Outcome, Fault> {
-    call.check_content()?;
+    call.check_batch()?;
     let elements = ld::decode_list(body)?;
     if elements.is_empty() && !call.lenient {
         return Err(Fault::bad("the array is empty"));

@@ -63,6 +63,9 @@ impl FromRequestParts<Engine> for Call {
         let identity = Identity::of(&parts.headers).map_err(Fault::bad)?;
         let params = Params::from_request_parts(parts, engine).await.map_err(|(_, message)| Fault::bad(message))?;
         let lenient = engine.config().compatibility == Compatibility::Fogflow3;
+        if !lenient {
+            check_params(&params)?;
+        }
         let accept_text = text(&parts.headers, header::ACCEPT).to_owned();
         Ok(Call {
             identity,
@@ -74,6 +77,61 @@ impl FromRequestParts<Engine> for Call {
             lenient,
         })
     }
+}
+
+/// Every parameter of the interface.
+const PARAMETERS: [&str; 36] = [
+    "id",
+    "type",
+    "idPattern",
+    "attrs",
+    "pick",
+    "omit",
+    "q",
+    "csf",
+    "georel",
+    "geometry",
+    "coordinates",
+    "geoproperty",
+    "geometryProperty",
+    "lang",
+    "scopeQ",
+    "limit",
+    "offset",
+    "count",
+    "options",
+    "format",
+    "sysAttrs",
+    "datasetId",
+    "local",
+    "details",
+    "join",
+    "joinLevel",
+    "containedBy",
+    "orderBy",
+    "keep",
+    "drop",
+    "deleteAll",
+    "reload",
+    "kind",
+    "expandValues",
+    "splitEntities",
+    "jsonKeys",
+];
+
+/// Every word of the parameter `options`.
+const OPTIONS: [&str; 10] =
+    ["normalized", "concise", "keyValues", "simplified", "sysAttrs", "count", "noOverwrite", "update", "replace", "details"];
+
+/// A parameter that the interface does not know is an error (clause 6.3.20), as it may be a misspelt one.
+fn check_params(params: &Params) -> Result<(), Fault> {
+    if let Some(name) = params.names().find(|name| !PARAMETERS.contains(name)) {
+        return Err(Fault::invalid(format!("{name}: is no parameter of this interface")));
+    }
+    if let Some(word) = params.list("options").into_iter().find(|word| !OPTIONS.contains(word)) {
+        return Err(Fault::invalid(format!("options: `{word}` has no meaning")));
+    }
+    Ok(())
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
@@ -152,15 +210,15 @@ impl Call {
     /// The context of a request with this body, which must be an object or array in one of NGSI-LD's media types.
     pub(super) async fn body_context(&self, engine: &Engine, body: &[u8]) -> Result<Arc<Context>, Fault> {
         self.check_content()?;
+        if body.trim_ascii() == b"{}" {
+            return Err(Fault::invalid("the object is empty"));
+        }
         let inside = ld::context_member(body)?;
         self.choose(engine, inside).await
     }
 
     /// The context of one element of a batch.
     pub(super) async fn element_context(&self, engine: &Engine, text: &str) -> Result<Arc<Context>, Fault> {
-        if self.content != Content::JsonLd {
-            return self.context(engine).await;
-        }
         let inside = ld::context_member(text.as_bytes())?;
         self.choose(engine, inside).await
     }
@@ -179,6 +237,23 @@ impl Call {
             }
             _ => self.context(engine).await,
         }
+    }
+
+    /// Whether the headers may come with a batch, whose elements have contexts of their own in `application/ld+json`.
+    pub(super) fn check_batch(&self) -> Result<(), Fault> {
+        self.check_content()?;
+        if self.content == Content::JsonLd && self.link.is_some() && !self.lenient {
+            return Err(Fault::bad("Link: the context of application/ld+json is in the body"));
+        }
+        Ok(())
+    }
+
+    /// Refuses an entity id that is no URI, unless the entity is there: other faces allow such ids.
+    pub(super) fn check_id(&self, engine: &Engine, id: &str) -> Result<(), Fault> {
+        if self.lenient || engine.get(&self.identity, id).is_some() {
+            return Ok(());
+        }
+        Ok(ld::check_uri(id).map_err(|error| error.within("id"))?)
     }
 
     /// Whether the body is in one of NGSI-LD's media types.

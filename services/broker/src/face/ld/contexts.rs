@@ -14,15 +14,12 @@ use crate::engine::Engine;
 
 pub(super) async fn host(State(engine): State<Engine>, call: Call, body: Bytes) -> Result<Response, Fault> {
     call.check_content()?;
-    let document: Value = serde_json::from_slice(&body).map_err(|error| Fault::new(ProblemType::InvalidRequest, error.to_string()))?;
-    if !document.is_object() {
-        return Err(Fault::bad("the body must be an object with a member @context"));
+    let document: Value = serde_json::from_slice(&body).map_err(|error| Fault::invalid(error.to_string()))?;
+    if document.get("@context").is_none() {
+        return Err(Fault::invalid("the body must be an object with a member @context"));
     }
     let id = engine.contexts().host(document).await?;
-    let url = engine.contexts().url(&id);
-    let mut response = reply::created(&format!("/ngsi-ld/v1/jsonldContexts/{id}"));
-    *response.body_mut() = json!({ "url": url }).to_string().into();
-    Ok(response)
+    Ok(reply::created(&format!("/ngsi-ld/v1/jsonldContexts/{id}")))
 }
 
 fn details(engine: &Engine, entry: &Entry) -> Value {
@@ -30,7 +27,7 @@ fn details(engine: &Engine, entry: &Entry) -> Value {
         "URL": entry.url.as_ref().map_or_else(|| engine.contexts().url(&entry.local_id), ToString::to_string),
         "localId": entry.local_id,
         "kind": entry.kind.as_str(),
-        "timestamp": entry.created.to_string(),
+        "createdAt": entry.created.to_string(),
         "numberOfHits": entry.hits(),
     });
     if let Some(time) = entry.last_usage() {
@@ -83,7 +80,7 @@ pub(super) async fn show(State(engine): State<Engine>, call: Call, Path(id): Pat
         return Err(Fault::new(ProblemType::OperationNotSupported, "a cached @context is served by its own host; ask with details=true"));
     }
     entry.used();
-    Ok(([(header::CONTENT_TYPE, "application/ld+json")], entry.body.to_string()).into_response())
+    Ok(json_body(&entry.body))
 }
 
 pub(super) async fn remove(State(engine): State<Engine>, call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
@@ -92,7 +89,13 @@ pub(super) async fn remove(State(engine): State<Engine>, call: Call, Path(id): P
         Some("true") => true,
         Some(other) => return Err(Fault::bad(format!("reload: `{other}` is neither true nor false"))),
     };
-    let entry = engine.contexts().get(&id).ok_or_else(|| Fault::not_found(format!("there is no @context {id}")))?;
+    if fogflow_ngsi::context::core::is_core_context(&id) {
+        return Err(Fault::bad("a core context is built in"));
+    }
+    let Some(entry) = engine.contexts().get(&id) else {
+        let unknown = format!("there is no @context {id}");
+        return Err(if reload { Fault::bad(unknown) } else { Fault::not_found(unknown) });
+    };
     if reload && entry.kind != Kind::Cached {
         return Err(Fault::bad("reload: only a cached @context can be loaded again"));
     }

@@ -53,6 +53,11 @@ pub(super) fn check_upstream_id(call: &Call, entity: &Entity) -> Result<(), Faul
     Ok(())
 }
 
+/// A path from which the id was left out.
+pub(super) async fn missing_id() -> Fault {
+    Fault::bad("id: is missing in the path")
+}
+
 pub(super) async fn create(State(engine): State<Engine>, call: Call, body: Bytes) -> Result<Response, Fault> {
     let context = call.body_context(&engine, &body).await?;
     let entity = ld::decode_entity(text(&body)?, &context, call.rules(Mode::Entity), Timestamp::now())?;
@@ -65,6 +70,7 @@ pub(super) async fn create(State(engine): State<Engine>, call: Call, body: Bytes
 
 async fn find(engine: &Engine, call: &Call, id: &str) -> Result<SharedEntity, Fault> {
     call.check_tenant(engine)?;
+    call.check_id(engine, id)?;
     let id = own_id(engine, &call.identity, id);
     let found = if call.params.flag("local") { Ok(engine.get(&call.identity, &id)) } else { engine.find(&call.identity, &id).await };
     match found {
@@ -79,7 +85,7 @@ pub(super) async fn show(State(engine): State<Engine>, call: Call, Path(id): Pat
     let context = call.context(&engine).await?;
     let shape = Shape::of(&call, &context)?;
     let entity = find(&engine, &call, &id).await?;
-    if !shape.attributes.is_empty() && !entity.attributes.iter().any(|attribute| shape.attributes.contains(&attribute.name)) {
+    if !shape.shows_something(&entity) {
         return Err(Fault::not_found(format!("entity {id} has none of these attributes")));
     }
     let mut out = Vec::with_capacity(1024);
@@ -91,13 +97,14 @@ fn write_one(w: &mut JsonWriter<'_>, entity: &Entity, shape: &Shape, context: &C
     let datasets = shape.datasets();
     let view = shape.view(context, &datasets);
     match media {
-        Media::GeoJson => ld::write_feature(w, entity, &view, &shape.geometry, false),
+        Media::GeoJson => ld::write_feature(w, entity, &view, &shape.geometry, true),
         media => ld::write_entity(w, entity, &view, media == Media::JsonLd),
     }
 }
 
 pub(super) async fn replace(State(engine): State<Engine>, call: Call, Path(id): Path<String>, body: Bytes) -> Result<Response, Fault> {
     let context = call.body_context(&engine, &body).await?;
+    call.check_id(&engine, &id)?;
     let entity = fragment(&call, &id, &body, &context, Mode::Fragment)?;
     let action = Action::Replace { entity, create: false };
     write(&engine, &call.identity, &id, action).await.map_err(|refusal| Fault::from(&refusal))?;
@@ -106,6 +113,7 @@ pub(super) async fn replace(State(engine): State<Engine>, call: Call, Path(id): 
 
 pub(super) async fn merge(State(engine): State<Engine>, call: Call, Path(id): Path<String>, body: Bytes) -> Result<Response, Fault> {
     let context = call.body_context(&engine, &body).await?;
+    call.check_id(&engine, &id)?;
     let patch = fragment(&call, &id, &body, &context, Mode::MergePatch)?;
     write(&engine, &call.identity, &id, Action::Merge(patch)).await.map_err(|refusal| Fault::from(&refusal))?;
     Ok(reply::done())
@@ -113,7 +121,6 @@ pub(super) async fn merge(State(engine): State<Engine>, call: Call, Path(id): Pa
 
 /// A fragment of the entity of the path; an id inside of it must be the same.
 pub(super) fn fragment(call: &Call, id: &str, body: &[u8], context: &Context, mode: Mode) -> Result<Entity, Fault> {
-    ld::check_uri(id).or_else(|error| if call.lenient { Ok(()) } else { Err(error.within("id")) })?;
     let mut entity = ld::decode_entity(text(body)?, context, call.rules(mode), Timestamp::now())?;
     if !entity.id.is_empty() && entity.id != id {
         return Err(Fault::bad(format!("id: `{}` is not the entity of the path", entity.id)));
@@ -123,8 +130,8 @@ pub(super) fn fragment(call: &Call, id: &str, body: &[u8], context: &Context, mo
 }
 
 pub(super) async fn delete(State(engine): State<Engine>, call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
-    if !call.lenient && engine.get(&call.identity, &own_id(&engine, &call.identity, &id)).is_none() {
-        ld::check_uri(&id).map_err(|error| error.within("id"))?;
+    if engine.get(&call.identity, &own_id(&engine, &call.identity, &id)).is_none() {
+        call.check_id(&engine, &id)?;
         call.check_tenant(&engine)?;
     }
     write(&engine, &call.identity, &id, Action::Delete).await.map_err(|refusal| Fault::from(&refusal))?;

@@ -12,6 +12,8 @@ mod batch;
 mod call;
 mod contexts;
 mod entities;
+mod order;
+mod projection;
 mod query;
 mod reply;
 mod selection;
@@ -32,6 +34,13 @@ pub fn routes(body_limit: usize) -> Routes<Engine> {
         .post("/ngsi-ld/v1/entities/", any, "Creates an entity", entities::create)
         .get("/ngsi-ld/v1/entities", any, "Finds entities at all brokers", query::get)
         .get("/ngsi-ld/v1/entities/", any, "Finds entities at all brokers", query::get)
+        .delete("/ngsi-ld/v1/entities", any, "Deletes the entities that match, or attributes of them", query::purge)
+        .delete("/ngsi-ld/v1/entities/", any, "Needs an entity id, or a query", query::purge)
+        .patch("/ngsi-ld/v1/entities/", any, "Needs an entity id", entities::missing_id)
+        .put("/ngsi-ld/v1/entities/", any, "Needs an entity id", entities::missing_id)
+        .patch("/ngsi-ld/v1/entities//attrs/{attribute}", any, "Needs an entity id", entities::missing_id)
+        .put("/ngsi-ld/v1/entities//attrs/{attribute}", any, "Needs an entity id", entities::missing_id)
+        .delete("/ngsi-ld/v1/entities//attrs/{attribute}", any, "Needs an entity id", entities::missing_id)
         .get("/ngsi-ld/v1/entities/{id}", any, "An entity, wherever it is", entities::show)
         .put("/ngsi-ld/v1/entities/{id}", any, "Replaces an entity", entities::replace)
         .patch("/ngsi-ld/v1/entities/{id}", any, "Merges a patch into an entity", entities::merge)
@@ -58,8 +67,10 @@ pub fn routes(body_limit: usize) -> Routes<Engine> {
         .patch("/ngsi-ld/v1/subscriptions/{id}", any, "Changes a subscription", subscriptions::change)
         .delete("/ngsi-ld/v1/subscriptions/{id}", any, "Ends a subscription", subscriptions::delete)
         .get("/ngsi-ld/v1/types", any, "The types of entities of this broker", types::types)
+        .get("/ngsi-ld/v1/types/", any, "The types of entities of this broker", types::types)
         .get("/ngsi-ld/v1/types/{name}", any, "A type of entities of this broker", types::type_details)
         .get("/ngsi-ld/v1/attributes", any, "The attributes of entities of this broker", types::attributes)
+        .get("/ngsi-ld/v1/attributes/", any, "The attributes of entities of this broker", types::attributes)
         .get("/ngsi-ld/v1/attributes/{name}", any, "An attribute of entities of this broker", types::attribute_details)
         .post("/ngsi-ld/v1/jsonldContexts", any, "Hosts an @context", contexts::host)
         .get("/ngsi-ld/v1/jsonldContexts", any, "The @contexts that this broker keeps", contexts::list)

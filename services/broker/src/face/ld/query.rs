@@ -5,13 +5,15 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use fogflow_ngsi::context::Context;
-use fogflow_ngsi::{JsonWriter, ld};
+use fogflow_ngsi::{JsonWriter, Name, ld};
 use serde_json::{Map, Value};
 
 use super::call::{Call, Media};
 use super::entities::text;
+use super::order::Order;
 use super::reply::{self, Fault};
 use super::selection::{Page, Selection, Shape};
+use crate::command::{Action, AttributeSelector, Command, Refusal};
 use crate::engine::{Engine, Found};
 
 pub(super) async fn get(State(engine): State<Engine>, call: Call) -> Result<Response, Fault> {
@@ -19,9 +21,16 @@ pub(super) async fn get(State(engine): State<Engine>, call: Call) -> Result<Resp
     let context = call.context(&engine).await?;
     let page = Page::of(&call, engine.config().max_page_size)?;
     let shape = Shape::of(&call, &context)?;
-    let query = Selection::of(&call, &context)?.query(page)?;
+    let order = Order::of(&call, &context)?;
+    // What is to be ordered must be there as a whole.
+    let read = if order.is_none() { page } else { Page { offset: 0, limit: usize::MAX, ..page } };
+    let query = Selection::of(&call, &context)?.query(read)?;
     call.check_tenant(&engine)?;
-    let found = engine.query(&call.identity, query).await;
+    let mut found = engine.query(&call.identity, query).await;
+    if let Some(order) = order {
+        order.sort(&mut found.entities);
+        found.entities = found.entities.into_iter().skip(page.offset).take(page.limit.saturating_add(1)).collect();
+    }
     if call.lenient && found.entities.is_empty() {
         return Err(Fault::not_found("no entity matches"));
     }
@@ -51,16 +60,53 @@ pub(super) async fn post(State(engine): State<Engine>, call: Call, body: Bytes) 
     Ok(answer(&call, found, page, &shape, &context, media, "/ngsi-ld/v1/entityOperations/query"))
 }
 
+/// Deletes the entities that match, or with `drop` or `keep` some of their attributes (clause 5.6.21).
+pub(super) async fn purge(State(engine): State<Engine>, call: Call) -> Result<Response, Fault> {
+    let context = call.context(&engine).await?;
+    let names = |list: &str| -> Vec<_> { call.params.list(list).into_iter().map(|name| context.expand(name)).collect() };
+    let (keep, drop) = (names("keep"), names("drop"));
+    if !keep.is_empty() && !drop.is_empty() {
+        return Err(Fault::bad("keep: goes not with drop"));
+    }
+    let query = Selection::of(&call, &context)?.query(Page { offset: 0, limit: usize::MAX, count: false })?;
+    let found = engine.query(&call.identity, query).await;
+    let mut commands = Vec::new();
+    for entity in &found.entities {
+        let key = call.identity.key(&entity.id);
+        if keep.is_empty() && drop.is_empty() {
+            commands.push(Command { key, action: Action::Delete });
+            continue;
+        }
+        let goes = |name: &Name| if keep.is_empty() { drop.contains(name) } else { !keep.contains(name) };
+        let mut gone: Vec<Name> = entity.attributes.iter().map(|attribute| attribute.name.clone()).filter(|name| goes(name)).collect();
+        gone.sort();
+        gone.dedup();
+        if !gone.is_empty() {
+            let selectors = gone.into_iter().map(|name| AttributeSelector { name, dataset_id: None, all: true }).collect();
+            commands.push(Command { key, action: Action::DeleteAttributes(selectors) });
+        }
+    }
+    for answer in engine.write(&call.identity, commands).await {
+        match answer {
+            // Somebody else was faster.
+            Ok(_) | Err(Refusal::NotFound | Refusal::NoSuchAttribute) => {}
+            Err(refusal) => return Err(Fault::from(&refusal)),
+        }
+    }
+    Ok(reply::done())
+}
+
 fn answer(call: &Call, mut found: Found, page: Page, shape: &Shape, context: &Context, media: Media, path: &str) -> Response {
     let more = found.entities.len() > page.limit;
     found.entities.truncate(page.limit);
+    found.entities.retain(|entity| shape.shows_something(entity));
     let datasets = shape.datasets();
     let view = shape.view(context, &datasets);
     let mut out = Vec::with_capacity(64 + 512 * found.entities.len());
     let mut w = JsonWriter::new(&mut out);
     let entities = found.entities.iter().map(AsRef::as_ref);
     if media == Media::GeoJson {
-        ld::write_feature_collection(&mut w, entities, &view, &shape.geometry, false);
+        ld::write_feature_collection(&mut w, entities, &view, &shape.geometry, true);
     } else {
         w.begin_array();
         for entity in entities {

@@ -23,6 +23,10 @@ impl Fault {
         Fault::new(ProblemType::BadRequestData, detail)
     }
 
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Fault::new(ProblemType::InvalidRequest, detail)
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Fault::new(ProblemType::ResourceNotFound, detail)
     }

@@ -3,11 +3,12 @@
 use fogflow_ngsi::context::Context;
 use fogflow_ngsi::ld::{Format, View};
 use fogflow_ngsi::query::{Dialect, GeoQuery, Query, ScopeQuery, TypeQuery, pattern};
-use fogflow_ngsi::{DecodeError, Name, ld};
+use fogflow_ngsi::{DecodeError, Entity, Name, ld};
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::call::Call;
+use super::projection::{self, Projection};
 use super::reply::Fault;
 use crate::engine;
 use crate::filter::{EntitySelector, Filter};
@@ -19,7 +20,7 @@ pub(super) struct Shape {
     pub(super) sys_attrs: bool,
     /// Attributes that are shown; empty for all.
     pub(super) attributes: Vec<Name>,
-    pub(super) omit: Vec<Name>,
+    projection: Projection,
     pub(super) lang: String,
     /// What places a GeoJSON feature.
     pub(super) geometry: Name,
@@ -30,32 +31,44 @@ impl Shape {
     /// From parameters.
     pub(super) fn of(call: &Call, context: &Context) -> Result<Self, Fault> {
         let params = &call.params;
-        let names = |name: &str| -> Vec<Name> { params.list(name).into_iter().map(|term| context.expand(term)).collect() };
-        for list in ["attrs", "pick", "omit"] {
-            if params.get(list).is_some() && params.list(list).is_empty() {
-                return Err(Fault::bad(format!("{list}: is empty")));
-            }
+        let projection = Projection::of(params, context)?;
+        if params.get("attrs").is_some() && params.list("attrs").is_empty() {
+            return Err(Fault::bad("attrs: is empty"));
         }
+        let attributes = params.list("attrs").into_iter().map(|term| context.expand(term)).collect();
         let format = match params.get("format") {
             Some("simplified" | "keyValues") => Format::Simplified,
             Some("concise") => Format::Concise,
             Some("normalized") => Format::Normalized,
-            Some(other) => return Err(Fault::bad(format!("format: `{other}` is no representation"))),
+            Some(other) => return Err(Fault::invalid(format!("format: `{other}` is no representation"))),
             None if params.option("keyValues") || params.option("simplified") => Format::Simplified,
             None if params.option("concise") => Format::Concise,
             None => Format::Normalized,
         };
-        let mut attributes = names("attrs");
-        attributes.extend(names("pick").into_iter().filter(|name| !matches!(name.as_str(), "id" | "type" | "scope")));
         Ok(Shape {
             format,
             sys_attrs: params.option("sysAttrs") || params.flag("sysAttrs"),
             attributes,
-            omit: names("omit"),
+            projection,
             lang: params.get("lang").unwrap_or_default().to_owned(),
             geometry: context.expand(params.get("geometryProperty").unwrap_or("location")),
             dataset_ids: params.list("datasetId").into_iter().map(str::to_owned).collect(),
         })
+    }
+
+    /// Whether anything of the entity is left to show.
+    pub(super) fn shows_something(&self, entity: &Entity) -> bool {
+        let has = |names: &[Name]| entity.attributes.iter().any(|attribute| names.contains(&attribute.name));
+        if !self.attributes.is_empty() {
+            return has(&self.attributes);
+        }
+        if self.projection.shows_core() {
+            return true;
+        }
+        match self.projection.picks() {
+            true => has(&self.projection.pick),
+            false => entity.attributes.iter().any(|attribute| !self.projection.omit.contains(&attribute.name)),
+        }
     }
 
     /// The `datasetId`s that are shown; empty for all.
@@ -66,8 +79,9 @@ impl Shape {
     pub(super) fn view<'a>(&'a self, context: &'a Context, datasets: &'a [&'a str]) -> View<'a> {
         View {
             sys_attrs: self.sys_attrs,
-            pick: &self.attributes,
-            omit: &self.omit,
+            pick: if self.projection.picks() { &self.projection.pick } else { &self.attributes },
+            omit: &self.projection.omit,
+            hidden: self.projection.hidden,
             datasets,
             lang: &self.lang,
             ..View::new(context, self.format)
@@ -109,7 +123,7 @@ impl Selection {
         let params = &call.params;
         let expand = |term: &str| context.expand(term);
         let named = |field: &'static str| move |error: DecodeError| Fault::from(error.within(field));
-        for name in ["type", "id", "idPattern", "attrs", "q", "georel", "scopeQ"] {
+        for name in ["type", "id", "idPattern", "attrs", "pick", "omit", "q", "georel", "scopeQ"] {
             if params.get(name).is_some_and(|value| value.trim().is_empty()) {
                 return Err(Fault::bad(format!("{name}: is empty")));
             }
@@ -127,12 +141,14 @@ impl Selection {
             ScopeQuery::parse(&scope_q).map_err(named("scopeQ"))?;
         }
         let geo = geo(call, context)?;
-        let mut attributes: Vec<Name> = params.list("attrs").into_iter().map(expand).collect();
-        attributes.extend(params.list("pick").into_iter().filter(|name| !matches!(*name, "id" | "type" | "scope")).map(expand));
-        let given = types.is_some() || !ids.is_empty() || id_pattern.is_some() || q.is_some() || geo.is_some() || !attributes.is_empty();
+        if let Some(bad) = params.list("attrs").into_iter().find(|name| !projection::is_name(name)) {
+            return Err(Fault::bad(format!("attrs: `{bad}` is no attribute name")));
+        }
+        let attributes: Vec<Name> = params.list("attrs").into_iter().map(expand).collect();
+        let given = types.is_some() || q.is_some() || geo.is_some() || !attributes.is_empty() || !scope_q.is_empty();
         let local = params.flag("local");
-        if !given && !local && scope_q.is_empty() {
-            return Err(Fault::bad("one of type, id, idPattern, attrs, q, georel, scopeQ or local=true is needed"));
+        if !given && !local && !(call.lenient && (!ids.is_empty() || id_pattern.is_some())) {
+            return Err(Fault::bad("one of type, attrs, q, georel, scopeQ or local=true is needed"));
         }
         let selectors = selectors(&ids, id_pattern, types.as_ref());
         Ok(Selection { selectors, attributes, q, geo, scope_q, local })
@@ -185,7 +201,7 @@ impl Selection {
             restriction: restricted,
             offset: page.offset,
             // One more, to know whether there is a next page.
-            limit: page.limit + 1,
+            limit: page.limit.saturating_add(1),
             count: page.count,
             local: self.local,
             ..engine::Query::all(filter)

@@ -19,6 +19,7 @@ pub(super) fn canonical(
     identity: &Identity,
     context: &Context,
     link: String,
+    lenient: bool,
 ) -> Result<Subscription, DecodeError> {
     let read = Read::read(document)?;
     let format = match read.format {
@@ -39,6 +40,7 @@ pub(super) fn canonical(
         link: if context.is_core() { SmolStr::default() } else { link.into() },
         sys_attrs: read.sys_attrs,
         lang: read.lang.clone(),
+        datasets: read.datasets.clone(),
         ..Target::default()
     };
     let mut subscription = Subscription::new(Face::Ld, identity.tenant.clone(), target);
@@ -71,6 +73,8 @@ pub(super) fn canonical(
     subscription.throttling_ms = (seconds * 1000.0).clamp(0.0, 1e15) as u64;
     subscription.expires_at = read.expires_at;
     subscription.paused = read.paused;
+    // Upstream tells the present state first; the standard tells changes only.
+    subscription.skip_initial = !lenient;
     subscription.document = Json::from(&Value::Object(document.clone()));
     Ok(subscription)
 }

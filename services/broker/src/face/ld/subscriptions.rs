@@ -1,5 +1,7 @@
 //! Subscriptions (ETSI GS CIM 009, clauses 6.10 and 6.11).
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode};
@@ -7,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use fogflow_ngsi::context::Context;
 use fogflow_ngsi::ld::subscription::{self as document, Form};
 use fogflow_ngsi::{Timestamp, ld, v1};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::call::{Call, Media};
 use super::entities::text;
@@ -41,8 +43,8 @@ fn form(call: &Call) -> Form {
 pub(super) async fn create(State(engine): State<Engine>, call: Call, body: Bytes) -> Result<Response, Fault> {
     let context = call.body_context(&engine, &body).await?;
     let document = document::expand(parse(&body, &call)?, &context, form(&call))?;
-    let link = engine.contexts().link(&context).await?;
-    let subscription = canonical(&document, &call.identity, &context, link)?;
+    let (context, link) = told_in(&engine, &call, &document, context).await?;
+    let subscription = canonical(&document, &call.identity, &context, link, call.lenient)?;
     let id = match engine.subscribe(subscription.clone()).await {
         Err(Refused::AlreadyExists) if call.lenient => {
             let id = subscription.id.clone();
@@ -58,13 +60,33 @@ pub(super) async fn create(State(engine): State<Engine>, call: Call, body: Bytes
     Ok(response)
 }
 
+/// The context in which notifications are written, and a URL for it: that of `jsonldContext`, else that of the request.
+async fn told_in(
+    engine: &Engine,
+    call: &Call,
+    document: &Map<String, Value>,
+    context: Arc<Context>,
+) -> Result<(Arc<Context>, String), Fault> {
+    let context = match document.get("jsonldContext") {
+        Some(url) if !call.lenient => match engine.contexts().resolve(url).await {
+            Ok(named) => named,
+            Err(error) => return Err(Fault::bad(error.within("jsonldContext").to_string())),
+        },
+        _ => context,
+    };
+    let link = engine.contexts().link(&context).await?;
+    Ok((context, link))
+}
+
 /// The document as a client sees it: its own members, and how the subscription fares.
 fn shown(shown: &Shown, context: &Context, call: &Call, media: Media) -> Value {
     let subscription = &shown.subscription;
     let Value::Object(stored) = subscription.document.to_value() else { return Value::Null };
     let mut out = document::compact(&stored, context);
     out.insert("id".to_owned(), subscription.id.as_str().into());
-    out.entry("isActive").or_insert(json!(!subscription.paused));
+    if !subscription.target.link.is_empty() {
+        out.entry("jsonldContext").or_insert(subscription.target.link.as_str().into());
+    }
     let now = Timestamp::now();
     let status = if subscription.expired(now) {
         "expired"
@@ -166,9 +188,9 @@ pub(super) async fn change(State(engine): State<Engine>, call: Call, Path(id): P
     let Value::Object(stored) = old.document.to_value() else { return Err(Fault::bad("the subscription has no document")) };
     let document = document::apply(&stored, patch, form(&call))?;
     // Names are shown to the subscriber as before unless the patch comes with a context of its own.
-    let same = context.is_core();
-    let link = engine.contexts().link(&context).await?;
-    let mut new = canonical(&document, &call.identity, &context, link)?;
+    let same = context.is_core() && !document.contains_key("jsonldContext");
+    let (context, link) = told_in(&engine, &call, &document, context).await?;
+    let mut new = canonical(&document, &call.identity, &context, link, call.lenient)?;
     if same {
         new.target.context.clone_from(&old.target.context);
         new.target.link.clone_from(&old.target.link);

@@ -59,8 +59,10 @@ pub fn merge(current: Option<&Entity>, action: &Action, now: Timestamp) -> Resul
         (Action::Append { patch, overwrite }, Some(current)) => {
             let mut writer = Writer::new(current, patch, now);
             writer.add_types(patch);
-            if *overwrite || writer.after.scopes.is_empty() {
+            if *overwrite {
                 writer.scopes(patch);
+            } else {
+                writer.add_scopes(patch);
             }
             for attribute in &patch.attributes {
                 if !overwrite && writer.find(attribute).is_some() {
@@ -222,6 +224,14 @@ impl Writer {
     fn scopes(&mut self, patch: &Entity) {
         if !patch.scopes.is_empty() {
             self.after.scopes.clone_from(&patch.scopes);
+        }
+    }
+
+    fn add_scopes(&mut self, patch: &Entity) {
+        for scope in &patch.scopes {
+            if !self.after.scopes.contains(scope) {
+                self.after.scopes.push(scope.clone());
+            }
         }
     }
 
