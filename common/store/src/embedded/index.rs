@@ -385,3 +385,65 @@ fn decode(bytes: &[u8]) -> Result<Stored, StoreError> {
 fn reopening() -> StoreError {
     StoreError::Unavailable("the document files are closed".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    fn entries(sequence: Sequence, count: u64) -> impl Iterator<Item = (Arc<[u8]>, Stored)> {
+        (0..count).map(move |number| {
+            let mut key = Vec::new();
+            key::encode(&Key::new("entity", "", format!("{number:05}")), &mut key);
+            let value = Some(Bytes::from(format!("{sequence} {}", "x".repeat(4000))));
+            (Arc::from(key), Stored { version: 1, sequence: sequence + number, value })
+        })
+    }
+
+    #[test]
+    fn fjall_on_a_full_disk_answers_reads_and_is_brought_back_when_space_returns() {
+        let mount = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"]).arg(mount.path()).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            return fogflow_tests::skip("fjall_on_a_full_disk", "mounting a small file system needs root");
+        }
+        let (index, applied) = Index::open(mount.path().join("db")).unwrap();
+        assert_eq!(applied, 0);
+        index.insert(entries(1, 1000));
+        assert!(index.transfer().unwrap());
+        // Not a byte is free, and what follows needs 8 MB.
+        let ballast = mount.path().join("ballast");
+        let mut block = vec![7; 1 << 20];
+        while !block.is_empty() {
+            let written = fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&ballast)
+                .and_then(|mut file| std::io::Write::write_all(&mut file, &block));
+            if written.is_err() {
+                block.truncate(block.len() / 2);
+            }
+        }
+        index.insert(entries(1001, 2000));
+        assert!(matches!(index.transfer(), Err(StoreError::Full | StoreError::Unavailable(_))));
+        assert!(index.transfer().is_err(), "fjall does not recover by itself");
+        let check = |index: &Index| {
+            let page = index.scan(b"entity\0", None, 5000, |_, _| {}).unwrap();
+            assert_eq!(page.documents.len(), 2000);
+            assert!(page.documents.iter().all(|document| document.sequence > 1000));
+        };
+        check(&index);
+        fs::remove_file(&ballast).unwrap();
+        index.reopen().unwrap();
+        assert!(index.transfer().unwrap());
+        check(&index);
+        assert_eq!(index.persist().unwrap(), 3000);
+        index.close();
+        let (index, applied) = Index::open(mount.path().join("db")).unwrap();
+        assert_eq!(applied, 3000);
+        check(&index);
+        index.close();
+        let _ = Command::new("umount").arg("--lazy").arg(mount.path()).status();
+    }
+}

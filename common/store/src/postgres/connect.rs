@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::model::StoreError;
 
 /// Connections of one store, beside the one that listens.
-const POOL_SIZE: usize = 8;
+const POOL_SIZE: usize = 5;
 /// Limit for opening a connection and for waiting for a free one.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
