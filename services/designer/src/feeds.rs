@@ -26,10 +26,11 @@ const TELL: Duration = Duration::from_millis(100);
 pub(crate) async fn probe(app: Shared) -> anyhow::Result<()> {
     // Services start together: the first rounds follow quickly.
     let pauses = std::iter::repeat_n(PROBE / 8, 12).chain(std::iter::repeat(PROBE));
+    let mut answered = None;
     for pause in pauses {
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
-            () = round(&app) => {}
+            () = round(&app, &mut answered) => {}
         }
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
@@ -39,7 +40,8 @@ pub(crate) async fn probe(app: Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn round(app: &Shared) {
+/// One look at everything. `answered` is the master that answered last.
+async fn round(app: &Shared, answered: &mut Option<String>) {
     let broker = app.config.broker_url();
     let discovery = app.config.discovery_url();
     let master = app.config.master_url();
@@ -55,8 +57,12 @@ async fn round(app: &Shared) {
         futures::future::join_all(reporting.iter().map(|worker| self::service(app, &worker.id, worker.url.clone()))),
     );
     match master_found {
-        Ok(found) => app.hub.master_seen(found),
-        Err(_) => app.hub.masters().iter().for_each(|known| app.hub.master_left(&known.id)),
+        Ok(found) => {
+            *answered = Some(found.id.clone());
+            app.hub.master_seen(found);
+        }
+        // Other masters, known from the bus, are not concerned.
+        Err(_) => answered.take().iter().for_each(|id| app.hub.master_left(id)),
     }
     if let Ok(found) = workers_found {
         app.hub.workers_listed(found);

@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, SimpleGrid, Stack, Text } from '@mantine/core';
+import { Anchor, Button, SimpleGrid, Stack, Text } from '@mantine/core';
 import { useRegistry } from '../api/registry';
 import { formatTime, plural } from '../lib/format';
 import { href } from '../lib/router';
