@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use fogflow_chassis::{Process, Routes, Security, UsageError, http_client, serve, serve_tls};
+use fogflow_chassis::{CancellationToken, Process, Routes, Security, UsageError, http_client, serve, serve_tls};
 use fogflow_client::Peers;
 use fogflow_config::{Config, Durability, StoreEngine};
 use fogflow_ngsi::Timestamp;
 use fogflow_store::{Engine as Kind, SharedStore, StoreError, StoreSettings};
+use futures::FutureExt;
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
@@ -122,10 +123,27 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let router = router(&config, &engine, process)?;
     let addr = serve(process, "broker", SocketAddr::new(config.listen_ip(), port), router.clone()).await?;
     serve_tls(process, "broker", SocketAddr::new(config.listen_ip(), config.broker.https_port), router, &config).await?;
-    tasks.spawn_critical("broker committer", committer.run(stop()));
+    // At the end: first nobody writes any more, then what is on its way to subscribers arrives, then the last cursors are
+    // stored, then the store is closed.
+    let (committed, sent) = (CancellationToken::new(), CancellationToken::new());
+    let (stopped, done) = (stop(), committed.clone().drop_guard());
+    tasks.spawn_critical("broker committer", async move {
+        let _done = done;
+        committer.run(stopped).await
+    });
     tasks.spawn_critical("broker publisher", publish(changes, Arc::clone(&notifier), Arc::clone(&registrar), stop()));
-    tasks.spawn_critical("broker notifier", Arc::clone(&notifier).run(stop()));
-    tasks.spawn_critical("broker cursors", cursor::keep(notifier, store, me.id.to_string(), stop()));
+    let (sending, stopped, done) = (Arc::clone(&notifier), committed.clone(), sent.clone().drop_guard());
+    tasks.spawn_critical("broker notifier", async move {
+        let _done = done;
+        let last = Arc::clone(&sending);
+        sending.run(async move { stopped.cancelled().then(|()| last.drained()).await }).await
+    });
+    let process_id = me.id.to_string();
+    tasks.spawn_critical("broker cursors", async move {
+        cursor::keep(notifier, Arc::clone(&store), process_id, sent.cancelled()).await?;
+        committed.cancelled().await;
+        store.close().await.context("the store cannot be closed")
+    });
     tasks.spawn_critical("broker registrar", Arc::clone(&registrar).run(stop()));
     tasks.spawn_critical("broker heartbeat", registrar.beat(config.broker_heartbeat(), stop()));
     tasks.spawn_critical("broker remote subscriptions", Arc::clone(&federation).settle_all(stop()));

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use fogflow_ngsi::{EntityKey, Tenant};
 use smol_str::SmolStr;
 
@@ -25,36 +25,52 @@ pub struct Identity {
     pub origin: Origin,
 }
 
+/// The headers that matter.
+#[derive(Default)]
+struct Found<'a> {
+    ld_tenant: &'a str,
+    service: &'a str,
+    path: &'a str,
+    correlator: &'a str,
+    trace: &'a str,
+    internal: bool,
+}
+
+fn readable<'a>(name: &str, value: &'a HeaderValue) -> Result<&'a str, String> {
+    value.to_str().map_err(|_| format!("{name}: not readable as text"))
+}
+
 impl Identity {
     /// Reads the headers.
     ///
     /// # Errors
     /// A sentence for the client when a tenant or path has characters that it must not have.
     pub fn of(headers: &HeaderMap) -> Result<Self, String> {
-        let text =
-            |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| format!("{name}: not readable as text"))).transpose();
-        let tenant = match text("ngsild-tenant")? {
-            Some(tenant) if !tenant.is_empty() => tenant,
-            _ => text("fiware-service")?.unwrap_or_default(),
-        };
+        let mut found = Found::default();
+        // One pass: a request has few headers, and each look-up by name would hash it.
+        for (name, value) in headers {
+            match name.as_str() {
+                "ngsild-tenant" => found.ld_tenant = readable("NGSILD-Tenant", value)?,
+                "fiware-service" => found.service = readable("Fiware-Service", value)?,
+                "fiware-servicepath" => found.path = readable("Fiware-ServicePath", value)?,
+                "fiware-correlator" => found.correlator = value.to_str().unwrap_or_default(),
+                "traceparent" => found.trace = value.to_str().unwrap_or_default(),
+                "user-agent" => found.internal = value == PEER,
+                _ => {}
+            }
+        }
+        let tenant = if found.ld_tenant.is_empty() { found.service } else { found.ld_tenant };
         if tenant.len() > LONGEST || !tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:@~".contains(&byte)) {
             return Err(format!("the tenant {tenant:?} may only have letters, digits and _ - . : @ ~"));
         }
-        let path = text("fiware-servicepath")?.filter(|path| !path.is_empty());
-        if let Some(path) = path
-            && (path.len() > LONGEST || !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f))
-        {
+        let path = found.path;
+        if !path.is_empty() && (path.len() > LONGEST || !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
             return Err(format!("Fiware-ServicePath: {path:?} must begin with / and have no spaces"));
         }
-        let plain = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(SmolStr::new).unwrap_or_default();
         Ok(Identity {
             tenant: Tenant(tenant.into()),
-            path: path.map(SmolStr::new),
-            origin: Origin {
-                correlator: plain("fiware-correlator"),
-                trace: plain("traceparent"),
-                internal: headers.get(header::USER_AGENT).is_some_and(|value| value == PEER),
-            },
+            path: Some(path).filter(|path| !path.is_empty()).map(SmolStr::new),
+            origin: Origin { correlator: found.correlator.into(), trace: found.trace.into(), internal: found.internal },
         })
     }
 

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fogflow_client::{ClientError, Context};
 use fogflow_ngsi::Tenant;
 use fogflow_ngsi::v1::availability::{NotifyContextAvailabilityRequest, Snapshot, SubscribeContextAvailabilityRequest};
 use fogflow_ngsi::v1::{EntityId, SubscribeContextRequest};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -22,6 +24,9 @@ use crate::subscription::{Format, Subscription, Target};
 
 /// First and longest wait before a remote part is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// Subscriptions whose remote parts are placed at one time.
+const AT_ONCE: usize = 32;
 
 /// What one subscription needs elsewhere.
 #[derive(Debug, Default)]
@@ -176,46 +181,47 @@ impl Federation {
         self.unsettle(keys);
     }
 
-    /// Brings the remote parts to where they should be, as long as the broker runs; tries again what fails.
+    /// Brings the remote parts to where they should be, as long as the broker runs; tries again what fails. Several at a
+    /// time: a broker that hangs delays only the subscriptions that need it.
     ///
     /// # Errors
     /// Never.
     pub async fn settle_all(self: Arc<Self>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
-        let mut pause = RETRY.0;
         let mut standing = self.registrar.standing();
         let mut epoch = SmolStr::default();
+        let mut running = FuturesUnordered::new();
+        let mut busy: BTreeSet<(Tenant, SmolStr)> = BTreeSet::new();
+        let mut failed: BTreeSet<(Tenant, SmolStr)> = BTreeSet::new();
+        let mut pause = RETRY.0;
+        let mut retry_at = Instant::now();
         loop {
-            let work = std::mem::take(&mut *self.unsettled.lock());
-            let mut failed = Vec::new();
-            for key in work {
-                let settled = tokio::select! {
-                    biased;
-                    () = &mut stop => return Ok(()),
-                    settled = self.settle(&key) => settled,
-                };
-                if let Err(error) = settled {
-                    tracing::debug!(subscription = %key.1, %error, "a remote part of a subscription is not placed yet");
-                    failed.push(key);
-                }
+            for key in self.take_unsettled(&busy, AT_ONCE.saturating_sub(running.len())) {
+                busy.insert(key.clone());
+                let this = Arc::clone(&self);
+                running.push(async move { (this.settle(&key).await, key) });
             }
-            let retry = !failed.is_empty();
-            self.unsettled.lock().extend(failed);
-            let again = async {
-                if retry {
-                    tokio::time::sleep(pause).await;
-                } else {
-                    std::future::pending().await
-                }
-            };
             tokio::select! {
                 () = &mut stop => return Ok(()),
+                Some((result, key)) = running.next(), if !running.is_empty() => {
+                    busy.remove(&key);
+                    match result {
+                        Ok(()) => pause = RETRY.0,
+                        Err(error) => {
+                            tracing::debug!(subscription = %key.1, %error, "a remote part of a subscription is not placed yet");
+                            if failed.is_empty() {
+                                retry_at = Instant::now() + pause;
+                            }
+                            failed.insert(key);
+                        }
+                    }
+                }
                 () = self.work.notified() => {}
-                () = again => pause = (pause * 2).min(RETRY.1),
+                () = tokio::time::sleep_until(retry_at.into()), if !failed.is_empty() => {
+                    pause = (pause * 2).min(RETRY.1);
+                    self.unsettled.lock().append(&mut failed);
+                }
                 changed = standing.changed() => if changed.is_err() { return Ok(()) },
-            }
-            if !retry {
-                pause = RETRY.0;
             }
             let present = standing.borrow_and_update().clone();
             if present.reachable && present.epoch != epoch {
@@ -223,9 +229,19 @@ impl Federation {
                     self.announce_again();
                 }
                 epoch = present.epoch;
-                pause = RETRY.0;
+                retry_at = Instant::now();
             }
         }
+    }
+
+    /// Unsettled subscriptions that nobody is at work on.
+    fn take_unsettled(&self, busy: &BTreeSet<(Tenant, SmolStr)>, limit: usize) -> Vec<(Tenant, SmolStr)> {
+        let mut unsettled = self.unsettled.lock();
+        let taken: Vec<_> = unsettled.iter().filter(|key| !busy.contains(*key)).take(limit).cloned().collect();
+        taken.iter().for_each(|key| {
+            unsettled.remove(key);
+        });
+        taken
     }
 
     async fn settle(&self, key: &(Tenant, SmolStr)) -> Result<(), ClientError> {

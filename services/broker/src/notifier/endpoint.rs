@@ -130,8 +130,10 @@ impl Endpoint {
         if taken.is_empty() {
             return true;
         }
+        let count = i64::try_from(taken.len()).unwrap_or(i64::MAX);
         let Some(Built { outgoing, carried, rest }) = request::build(&watch.subscription, &context.contexts, taken) else {
             outbox.queue.lock().sent();
+            context.metrics.queued.sub(count);
             return true;
         };
         if !rest.is_empty() {
@@ -140,8 +142,9 @@ impl Endpoint {
         if watch.subscription.throttling_ms > 0 {
             *outbox.not_before.lock() = Some(Instant::now() + watch.subscription.throttling());
         }
+        let begun = Instant::now();
         let mut sent = send(context, &watch.subscription.target.format, &outgoing).await;
-        if !ailing && matches!(sent, Sent::Failed(None, _)) {
+        if !ailing && matches!(sent, Sent::Failed(None, _)) && begun.elapsed() < SLOW {
             // An idle connection that the subscriber closed just now looks like this.
             sent = send(context, &watch.subscription.target.format, &outgoing).await;
         }

@@ -15,6 +15,7 @@ mod request;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use fogflow_ngsi::Tenant;
 use fogflow_store::Sequence;
@@ -39,6 +40,9 @@ use queue::Queue;
 const PERMITS: usize = 256;
 /// Up to so many candidates are read while the subscription is made; more are read when the first request is built.
 const READ_AT_ONCE: usize = 5000;
+
+/// How long the end of the broker waits for subscribers, and how often it looks.
+const DRAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
 
 /// What the senders share.
 pub(crate) struct Context {
@@ -226,6 +230,20 @@ impl Notifier {
         endpoint
     }
 
+    /// Waits, for a short time, until every subscriber that answers has got all that was published.
+    pub async fn drained(&self) {
+        let waits = |watch: &SharedWatch<Outbox>| {
+            let head = self.published.load(Ordering::Acquire);
+            watch.payload.queue.lock().cursor(head) < head && watch.payload.history.lock().failures == 0
+        };
+        let drained = async {
+            while self.matcher.read().watches().any(waits) {
+                tokio::time::sleep(DRAIN.1).await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN.0, drained).await;
+    }
+
     /// Runs the senders until `stop` is done; then lets requests on their way end.
     ///
     /// # Errors
@@ -245,10 +263,10 @@ impl Notifier {
         }
         let idle = async {
             while self.context.permits.available_permits() < PERMITS {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(DRAIN.1).await;
             }
         };
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), idle).await;
+        let _ = tokio::time::timeout(DRAIN.0, idle).await;
         senders.shutdown().await;
         Ok(())
     }

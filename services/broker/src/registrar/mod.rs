@@ -146,7 +146,7 @@ impl Registrar {
         loop {
             let pause = match failures {
                 0 => GATHER,
-                _ => Duration::from_millis(250).saturating_mul(1 << (failures - 1).min(5)),
+                _ => Duration::from_millis(250).saturating_mul(1 << (failures - 1).min(3)),
             };
             tokio::select! {
                 biased;

@@ -23,6 +23,8 @@ const BATCH: usize = 512;
 const IN_FLIGHT: usize = 4;
 /// How long a job may be retried after conflicts, and how long it may wait in the queue.
 const RETRY: Duration = Duration::from_secs(5);
+/// After the stop was asked for, how long nobody must write before it ends.
+const QUIET: Duration = Duration::from_millis(250);
 /// Jobs that may wait before writers have to.
 const QUEUE: usize = 4096;
 
@@ -106,13 +108,14 @@ impl Committer {
         (committer, Writer { jobs: sender })
     }
 
-    /// Runs until every [`Writer`] is gone or `stop` is done and the queue is empty.
+    /// Runs until every [`Writer`] is gone, or `stop` is done and nobody writes any more.
     ///
     /// # Errors
     /// If nobody receives the published changes any more.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
-        let mut stopping = false;
+        // Once asked to stop, it ends when no request has written for a while: those under way are still served.
+        let mut quiet = None;
         let mut in_flight = FuturesOrdered::new();
         let mut arrived = Vec::with_capacity(BATCH);
         loop {
@@ -123,6 +126,7 @@ impl Committer {
                     if count == 0 && in_flight.is_empty() && self.ready.is_empty() {
                         return Ok(());
                     }
+                    quiet = quiet.map(|_| Instant::now() + QUIET);
                     if count > 0 && count < BATCH && in_flight.is_empty() {
                         // Whoever is runnable now gets into this batch.
                         tokio::task::yield_now().await;
@@ -134,10 +138,8 @@ impl Committer {
                         self.accept(job);
                     }
                 }
-                () = &mut stop, if !stopping => {
-                    stopping = true;
-                    self.jobs.close();
-                }
+                () = &mut stop, if quiet.is_none() => quiet = Some(Instant::now() + QUIET),
+                () = until(quiet), if quiet.is_some() => self.jobs.close(),
             }
             while in_flight.len() < IN_FLIGHT && !self.ready.is_empty() {
                 let mut staging = self.stage();
@@ -296,6 +298,13 @@ impl Committer {
             let lost = || Err(Refusal::Unavailable("no answer".to_owned()));
             let _ = open.reply.send(open.answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect());
         }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use fogflow_store::memory::MemoryStore;
 use serde_json::json;
 
+use crate::faulty::Faulty;
 use crate::harness::{Broker, Options, holds, of_type, until};
 use crate::sink::Sink;
 
-async fn on(store: &Arc<MemoryStore>) -> Broker {
+async fn on(store: &Arc<Faulty>) -> Broker {
     Broker::with(Options { store: Arc::clone(store) as _, ..Options::default() }).await
 }
 
 #[tokio::test]
 async fn entities_and_subscriptions_survive_with_their_ids_f29() {
-    let (store, sink) = (Arc::new(MemoryStore::new()), Sink::start().await);
+    let (store, sink) = (Faulty::new(), Sink::start().await);
     let broker = on(&store).await;
     broker.set("e1", "T", "a", 1).await;
     let id = broker.subscribe(&of_type("T", &sink.url())).await;
@@ -31,7 +31,7 @@ async fn entities_and_subscriptions_survive_with_their_ids_f29() {
 
 #[tokio::test]
 async fn what_a_dead_subscriber_missed_arrives_after_a_restart_of_the_broker() {
-    let store = Arc::new(MemoryStore::new());
+    let store = Faulty::new();
     let mut sink = Sink::start().await;
     let broker = on(&store).await;
     broker.subscribe(&of_type("T", &sink.url())).await;
@@ -52,7 +52,7 @@ async fn what_a_dead_subscriber_missed_arrives_after_a_restart_of_the_broker() {
 
 #[tokio::test]
 async fn an_orderly_stop_leaves_nothing_to_repeat() {
-    let (store, sink) = (Arc::new(MemoryStore::new()), Sink::start().await);
+    let (store, sink) = (Faulty::new(), Sink::start().await);
     let broker = on(&store).await;
     broker.set("e0", "T", "a", 0).await;
     broker.subscribe(&of_type("T", &sink.url())).await;
@@ -68,7 +68,7 @@ async fn an_orderly_stop_leaves_nothing_to_repeat() {
 
 #[tokio::test]
 async fn a_subscriber_that_was_dead_from_the_beginning_gets_the_present_state_after_a_restart() {
-    let store = Arc::new(MemoryStore::new());
+    let store = Faulty::new();
     let mut sink = Sink::start().await;
     sink.down().await;
     let broker = on(&store).await;
@@ -78,4 +78,17 @@ async fn a_subscriber_that_was_dead_from_the_beginning_gets_the_present_state_af
     sink.up().await;
     let _broker = on(&store).await;
     until("the state", || holds(sink.values() == [("e1".to_owned(), json!(1))], format!("{:?}", sink.values()))).await;
+}
+
+#[tokio::test]
+async fn a_stop_delivers_what_was_accepted() {
+    let (store, sink) = (Faulty::new(), Sink::start().await);
+    let broker = on(&store).await;
+    sink.delay(std::time::Duration::from_millis(100));
+    broker.subscribe(&of_type("T", &sink.url())).await;
+    for value in 0..5 {
+        broker.set("e1", "T", "a", value).await;
+    }
+    broker.stop().await;
+    assert_eq!(sink.values().last(), Some(&("e1".to_owned(), json!(4))), "{:?}", sink.values());
 }
