@@ -1,4 +1,4 @@
-// The designer under test: the one at BASE_URL, or one of our own that stands alone on free ports with its own data directory.
+// A designer that stands alone on free ports with its own data directory.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -38,14 +38,9 @@ export async function until(what, check, seconds = 10) {
   throw new Error(`${what} did not happen in ${seconds} s; last: ${last}`);
 }
 
-/** `own` tells whether the tests may stop and start it. */
 export async function designer() {
-  if (process.env.BASE_URL) {
-    const base = process.env.BASE_URL.replace(/\/$/, '');
-    return { own: false, base, agent: process.env.AGENT_URL ?? 'http://127.0.0.1:1030', stop: async () => {} };
-  }
   const binary = BINARIES.find((path) => path && existsSync(path));
-  if (!binary) throw new Error('set BASE_URL to a running designer, or DESIGNER_BIN to its program');
+  if (!binary) throw new Error('set DESIGNER_BIN to the program of the designer');
   // Nothing else of the node runs: the ports of the others are closed.
   const [web, agentPort, ...closed] = await Promise.all(Array.from({ length: 5 }, freePort));
   const data = mkdtempSync(join(tmpdir(), 'fogflow-dashboard-'));
@@ -75,7 +70,6 @@ export async function designer() {
     });
   await start();
   return {
-    own: true,
     base,
     agent: `http://127.0.0.1:${agentPort}`,
     start,
