@@ -88,6 +88,21 @@ pub fn parameter<'a>(parameters: &'a [Parameter], name: &str) -> Option<&'a str>
     parameters.iter().find(|parameter| parameter.name.replace('-', "_").eq_ignore_ascii_case(name)).map(|parameter| parameter.value.trim())
 }
 
+/// The memory that parameter `memory` allows, in bytes; written as a number or with a unit (`256m`, `1Gi`). At least 6 MiB,
+/// docker's own minimum. `None` without the parameter, or when it is no size.
+#[must_use]
+pub fn memory_limit(parameters: &[Parameter]) -> Option<u64> {
+    let text = parameter(parameters, "memory")?.to_ascii_lowercase();
+    let text = text.trim_end_matches("ib").trim_end_matches('b').trim_end_matches('i');
+    let (digits, factor) = match text.chars().last()? {
+        'k' => (&text[..text.len() - 1], 1 << 10),
+        'm' => (&text[..text.len() - 1], 1 << 20),
+        'g' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    digits.trim().parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes >= 6 << 20)
+}
+
 /// A hash of everything that a running instance was started with. Inputs, priority and generation are not part of it:
 /// they change while the instance runs on. Stable across restarts and releases.
 #[must_use]
@@ -157,6 +172,14 @@ mod tests {
         let list =
             parameters(&[("service_port", "1026;4041"), ("service-port", "4041; 7896"), ("other", "1"), ("service-port", "no;0;70000")]);
         assert_eq!(service_ports(&list), [1026, 4041, 7896]);
+    }
+
+    #[test]
+    fn a_memory_limit_is_a_number_with_or_without_a_unit() {
+        let limit = |text| memory_limit(&parameters(&[("memory", text)]));
+        assert_eq!([limit("64Mi"), limit("64m"), limit("67108864"), limit("64 MB")], [Some(64 << 20); 4]);
+        assert_eq!([limit("much"), limit(""), limit("-1"), limit("5m"), limit("99999999999g"), memory_limit(&[])], [None; 6]);
+        assert_eq!(limit("2Gi"), Some(2 << 30));
     }
 
     #[test]

@@ -225,3 +225,18 @@ async fn tasks_and_their_logs_are_read_over_http() {
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(reading.await.unwrap().is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_takes_more_memory_than_its_parameter_allows_fails_alone() {
+    if !has("python3") {
+        return;
+    }
+    let world = World::new().await;
+    let mut task = python("Task.t.main.9");
+    task.parameters = vec![support::parameter("memory", "200m")];
+    task.code.as_mut().unwrap().source = "x = bytearray(400 << 20)\ndef handleEntity(entity, publish):\n    pass\n".to_owned();
+    world.add(&task).await;
+    let update = world.until(&task.id, TaskState::Failed).await;
+    assert!(update.reason.contains("exited with code 1: MemoryError"), "{}", update.reason);
+    world.terminate().await;
+}

@@ -2,13 +2,12 @@
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
-use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use fogflow_config::RegistryConfig;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{failed, is_missing};
+use super::{failed, is_missing, words};
 use crate::engine::EngineError;
 
 /// Whether the engine has an image.
@@ -34,17 +33,9 @@ pub(crate) async fn pull(docker: &Docker, image: &str, registry: &RegistryConfig
             None => return Ok(()),
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                return Err(EngineError::Unrunnable(format!("image {image} is not here and cannot be pulled: {}", text(&error))));
+                return Err(EngineError::Unrunnable(format!("image {image} is not here and cannot be pulled: {}", words(&error))));
             }
         }
-    }
-}
-
-fn text(error: &Error) -> String {
-    match error {
-        Error::DockerResponseServerError { message, .. } => message.clone(),
-        Error::DockerStreamError { error } => error.clone(),
-        other => other.to_string(),
     }
 }
 

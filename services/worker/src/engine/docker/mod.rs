@@ -348,11 +348,19 @@ async fn published_answers(endpoint: &str) -> bool {
 }
 
 fn failed(what: &str, error: &Error) -> EngineError {
-    let text = match error {
-        Error::DockerResponseServerError { message, .. } => message.clone(),
-        other => other.to_string(),
-    };
-    EngineError::Failed(format!("{what}: {text}"))
+    EngineError::Failed(format!("{what}: {}", words(error)))
+}
+
+/// What an error says for people: the engine's own message, or the innermost cause.
+fn words(error: &Error) -> String {
+    if let Error::DockerResponseServerError { message: text, .. } | Error::DockerStreamError { error: text } = error {
+        return text.clone();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 fn status(error: &Error) -> Option<u16> {

@@ -86,7 +86,7 @@ pub(crate) fn container(launch: &Launch, worker_id: &str, content: &Content, add
     let capabilities = contract::parameter(&task.parameters, "capabilities").map(words).filter(|list| !list.is_empty());
     let host_config = HostConfig {
         port_bindings: Some(bindings.collect()),
-        memory: Some(memory(&task.parameters)),
+        memory: Some(contract::memory_limit(&task.parameters).and_then(|bytes| bytes.try_into().ok()).unwrap_or(DEFAULT_MEMORY)),
         nano_cpus: Some(nano_cpus(&task.parameters)),
         pids_limit: Some(number(&task.parameters, "pids").unwrap_or(DEFAULT_PIDS)),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -133,22 +133,6 @@ fn words(list: &str) -> Vec<String> {
 
 fn number(parameters: &[Parameter], name: &str) -> Option<i64> {
     contract::parameter(parameters, name)?.parse().ok().filter(|number| *number > 0)
-}
-
-/// Parameter `memory` in bytes or with a unit (`256m`, `1g`). At least docker's own minimum of 6 MiB.
-fn memory(parameters: &[Parameter]) -> i64 {
-    let parse = |text: &str| -> Option<i64> {
-        let text = text.to_ascii_lowercase();
-        let text = text.trim_end_matches("ib").trim_end_matches('b').trim_end_matches('i');
-        let (digits, factor) = match text.chars().last()? {
-            'k' => (&text[..text.len() - 1], 1_i64 << 10),
-            'm' => (&text[..text.len() - 1], 1 << 20),
-            'g' => (&text[..text.len() - 1], 1 << 30),
-            _ => (text, 1),
-        };
-        digits.trim().parse::<i64>().ok()?.checked_mul(factor).filter(|bytes| *bytes >= 6 << 20)
-    };
-    contract::parameter(parameters, "memory").and_then(parse).unwrap_or(DEFAULT_MEMORY)
 }
 
 /// Parameter `cpu` in processors, for example `0.5`.

@@ -7,7 +7,7 @@ use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptions};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use super::is_missing;
+use super::{is_missing, words};
 use crate::engine::Observed;
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(crate) fn observe(docker: Docker, id: String) -> BoxStream<'static, Observed
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => {
-                    let trouble = Observed::Trouble(format!("the docker engine does not answer: {error}"));
+                    let trouble = Observed::Trouble(format!("the docker engine does not answer: {}", words(&error)));
                     return Some((trouble, (docker, id, State::Waiting { in_trouble: true })));
                 }
             }
@@ -63,6 +63,9 @@ async fn ended(docker: &Docker, id: &str) -> Result<Option<String>, bollard::err
         (_, None) if code > 128 => format!("killed by signal {}", code - 128),
         (_, None) => format!("exited with code {code}"),
     };
+    if code == 0 {
+        return Ok(Some(reason));
+    }
     if let Some(line) = last_lines(docker, id, 20).await.lines().rev().find(|line| !line.trim().is_empty()) {
         reason.push_str(": ");
         reason.extend(line.trim().chars().take(200));

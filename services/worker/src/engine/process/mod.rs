@@ -135,7 +135,7 @@ impl ProcessEngine {
             let path = spawn::find(&executable.command[0], directory.as_deref())
                 .ok_or_else(|| EngineError::Unrunnable(format!("there is no executable {} on this worker", executable.command[0])))?;
             let arguments = executable.command[1..].iter().map(Into::into).collect();
-            return Ok(Program { path, arguments, directory, environment: Default::default() });
+            return Ok(Program { path, arguments, directory, environment: Default::default(), memory: None });
         }
         if let Some(code) = &task.code {
             return Self::inline(launch, code);
@@ -165,6 +165,7 @@ impl ProcessEngine {
             arguments: language.arguments(&code.source).map(Into::into).to_vec(),
             directory: Some(directory),
             environment: environment.into(),
+            memory: None,
         })
     }
 
@@ -173,6 +174,7 @@ impl ProcessEngine {
         let failed = |what: &str, error: io::Error| EngineError::Failed(format!("{what}: {error}"));
         let mut program = Self::program(launch)?;
         let port = self.ports.choose().map_err(|error| failed("no port", error))?;
+        program.memory = contract::memory_limit(&launch.task.parameters);
         program.environment.extend(contract::environment(&launch.task, port, &self.broker_url, &self.endpoint(port)));
         program.environment.insert(proc::MARK.to_owned(), launch.directory.display().to_string());
         if let Ok(address) = self.host.parse::<std::net::IpAddr>()

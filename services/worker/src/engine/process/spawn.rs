@@ -26,6 +26,8 @@ pub(crate) struct Program {
     pub(crate) directory: Option<PathBuf>,
     /// Its environment beside what every process inherits.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Private memory that it may have, in bytes.
+    pub(crate) memory: Option<u64>,
 }
 
 /// Looks a program up as a shell would: a name with a slash is a path (relative to `directory`), another one is searched
@@ -73,18 +75,20 @@ pub(crate) fn start(program: &Program, log: &Path) -> io::Result<Child> {
     }
     let child = command.spawn()?;
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        limit(pid);
+        limit(pid, program.memory);
     }
     Ok(child)
 }
 
-/// Limits of a task. Address space is not among them: runtimes such as Node reserve far more than they use.
-fn limit(pid: Pid) {
+/// Limits of a task. Address space is not among them: runtimes such as Node reserve far more than they use. Private memory
+/// (`RLIMIT_DATA`) is limited when the operator says so.
+fn limit(pid: Pid, memory: Option<u64>) {
     let hard = rustix::process::getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES, |own| own.min(OPEN_FILES));
-    let limits = [
+    let mut limits = vec![
         (Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }),
         (Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }),
     ];
+    limits.extend(memory.map(|bytes| (Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })));
     for (resource, limit) in limits {
         if let Err(error) = rustix::process::prlimit(Some(pid), resource, limit)
             && error != rustix::io::Errno::SRCH
