@@ -203,8 +203,9 @@ impl Engine {
 
 fn checked(subscription: &Subscription) -> Result<crate::filter::Filter, Refused> {
     let filter = subscription.filter().map_err(Refused::Invalid)?;
-    // NGSI-10 allows a subscription without a reference, which can never notify.
-    if !(subscription.face == Face::V1 && subscription.target.url.is_empty()) {
+    // NGSI-10 and upstream's other faces allow a subscription without an address, which can never notify; where the
+    // standard does not, the face has refused it.
+    if !subscription.target.url.is_empty() {
         guard::check(&subscription.target.url).map_err(Refused::Invalid)?;
     }
     Ok(filter)

@@ -76,7 +76,8 @@ async fn find(engine: &Engine, call: &Call, id: &str) -> Result<SharedEntity, Fa
     match found {
         Ok(Some(entity)) => Ok(entity),
         Ok(None) => Err(Fault::not_found(format!("there is no entity {id}"))),
-        Err(missing) => Err(Fault::with_status(StatusCode::GATEWAY_TIMEOUT, missing.join("; "))),
+        // It is not here, and who could know of it elsewhere does not answer.
+        Err(missing) => Err(Fault::not_found(format!("there is no entity {id} at this broker; {}", missing.join("; ")))),
     }
 }
 

@@ -62,7 +62,8 @@ pub(super) async fn find(engine: &Engine, call: &Call, id: &str) -> Result<Share
     let fits = |entity: &SharedEntity| types.is_empty() || entity.types.iter().any(|name| types.contains(name));
     match engine.find(&call.identity, id).await {
         Ok(found) => found.filter(fits).ok_or_else(|| Fault::not_found(UNKNOWN)),
-        Err(missing) => Err(Fault::with_status(StatusCode::GATEWAY_TIMEOUT, missing.join("; "))),
+        // It is not here, and who could know of it elsewhere does not answer.
+        Err(missing) => Err(Fault::not_found(format!("{UNKNOWN}. Not asked: {}", missing.join("; ")))),
     }
 }
 
