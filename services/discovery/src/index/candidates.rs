@@ -43,10 +43,10 @@ impl Index {
         for entity in &filter.entities {
             match (&entity.id, &entity.entity_type) {
                 (IdFilter::Exact(id), _) => {
-                    slots.extend(self.by_key.get(&EntityRef { tenant: filter.tenant.clone(), id: id.clone() }));
+                    slots.extend(self.find(&EntityRef { tenant: filter.tenant.clone(), id: id.clone() }));
                 }
                 (_, Some(name)) => slots.extend(self.by_type.get(name).into_iter().flatten()),
-                (_, None) => slots.extend(self.by_key.values()),
+                (_, None) => slots.extend(self.by_key.slots()),
             }
         }
         slots

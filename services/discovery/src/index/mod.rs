@@ -1,5 +1,6 @@
 //! The index: registrations by id, type, owner and place; subscriptions by what they name. Pure: no I/O, no clock.
 
+mod by_key;
 mod candidates;
 mod nearest;
 mod places;
@@ -17,6 +18,7 @@ use smol_str::SmolStr;
 
 use crate::filter::Filter;
 use crate::model::{EntityRef, Owner, Registration};
+use by_key::ByKey;
 use places::Places;
 use watches::Watches;
 
@@ -104,7 +106,7 @@ impl Directory for Index {
 pub struct Index {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    by_key: HashMap<EntityRef, u32, RandomState>,
+    by_key: ByKey,
     by_type: HashMap<Name, Slots, RandomState>,
     by_owner: HashMap<Arc<Owner>, Holdings, RandomState>,
     places: Places,
@@ -134,7 +136,7 @@ impl Index {
     /// The registration of an entity, also of a lost owner.
     #[must_use]
     pub fn registration(&self, key: &EntityRef) -> Option<&Arc<Registration>> {
-        self.by_key.get(key).and_then(|slot| self.slot(*slot)).map(|slot| &slot.registration)
+        self.find(key).and_then(|slot| self.slot(slot)).map(|slot| &slot.registration)
     }
 
     /// Whether the owner of a registration is there.
@@ -174,7 +176,7 @@ impl Index {
     /// Registers an entity or replaces its registration. Without `announce`, an identical one causes no event.
     pub fn put(&mut self, registration: Registration, announce: bool) -> Vec<Event> {
         let key = registration.key.clone();
-        let known = self.by_key.get(&key).copied();
+        let known = self.find(&key);
         let snapshot = self.snapshots;
         if let Some(slot) = known.and_then(|slot| self.slots.get_mut(slot as usize)?.as_mut()) {
             slot.snapshot = snapshot;
@@ -192,7 +194,7 @@ impl Index {
 
     /// Removes a registration.
     pub fn remove(&mut self, key: &EntityRef) -> (Option<Arc<Registration>>, Vec<Event>) {
-        let Some(before) = self.by_key.get(key).copied().and_then(|slot| self.detach(slot)) else { return (None, Vec::new()) };
+        let Some(before) = self.find(key).and_then(|slot| self.detach(slot)) else { return (None, Vec::new()) };
         let events = if self.is_available(&before) { self.events(Some(Arc::clone(&before)), None) } else { Vec::new() };
         if self.by_owner.get(&before.owner).is_some_and(|holdings| holdings.slots.is_empty() && !holdings.lost) {
             self.by_owner.remove(&before.owner);
@@ -263,6 +265,10 @@ impl Index {
         events
     }
 
+    fn find(&self, key: &EntityRef) -> Option<u32> {
+        self.by_key.find(key, &self.slots)
+    }
+
     fn slot(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(slot as usize)?.as_ref()
     }
@@ -273,7 +279,6 @@ impl Index {
             // 2^32 registrations need more memory than any machine of this decade has.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        self.by_key.insert(registration.key.clone(), slot);
         self.by_type.entry(registration.entity_type.clone()).or_default().insert(slot);
         self.by_owner.entry(Arc::clone(&registration.owner)).or_default().slots.insert(slot);
         if let Some(location) = &registration.location {
@@ -282,12 +287,13 @@ impl Index {
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             *entry = Some(Slot { registration, snapshot });
         }
+        self.by_key.insert(slot, &self.slots);
     }
 
     fn detach(&mut self, slot: u32) -> Option<Arc<Registration>> {
+        self.by_key.remove(slot, &self.slots);
         let Slot { registration, .. } = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
-        self.by_key.remove(&registration.key);
         if let Some(slots) = self.by_type.get_mut(&registration.entity_type) {
             slots.remove(&slot);
             if slots.is_empty() {
