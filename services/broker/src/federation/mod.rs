@@ -45,6 +45,8 @@ pub struct Federation {
     watched: Mutex<HashMap<(Tenant, SmolStr), Watched, RandomState>>,
     /// Subscriptions whose remote parts are not as they should be.
     unsettled: Mutex<std::collections::BTreeSet<(Tenant, SmolStr)>>,
+    /// Those that may have remote parts which nothing needs, and when to look.
+    lingering: Mutex<std::collections::VecDeque<(std::time::Instant, (Tenant, SmolStr))>>,
     work: Notify,
 }
 
@@ -79,6 +81,7 @@ impl Federation {
             owners: owners::Cache::default(),
             watched: Mutex::default(),
             unsettled: Mutex::default(),
+            lingering: Mutex::default(),
             work: Notify::new(),
         }
     }

@@ -25,6 +25,8 @@ use crate::subscription::{Format, Subscription, Target};
 /// First and longest wait before a remote part is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
+/// How long a remote part stays that no entity needs any more.
+const LINGER: Duration = Duration::from_secs(2);
 /// Subscriptions whose remote parts are placed at one time.
 const AT_ONCE: usize = 32;
 
@@ -153,10 +155,15 @@ impl Federation {
                 entry.owners.entry(owner).or_default().wanted.extend(ids);
             }
         }
-        let settled = entry.owners.iter().all(|(owner, part)| part.settled(owner));
+        let open: Vec<bool> =
+            entry.owners.iter().filter(|(owner, part)| !part.settled(owner)).map(|(_, part)| part.wanted.is_empty()).collect();
         drop(watched);
-        if !settled {
+        if open.contains(&false) {
             self.unsettle([key]);
+        } else if !open.is_empty() {
+            // What the other broker still has to say of its last entity, its deletion above all, shall arrive.
+            self.lingering.lock().push_back((Instant::now() + LINGER, key));
+            self.work.notify_one();
         }
         true
     }
@@ -201,8 +208,13 @@ impl Federation {
                 let this = Arc::clone(&self);
                 running.push(async move { (this.settle(&key).await, key) });
             }
+            let lingers = self.lingering.lock().front().map(|(until, _)| *until);
             tokio::select! {
                 () = &mut stop => return Ok(()),
+                () = tokio::time::sleep_until(lingers.unwrap_or_else(Instant::now).into()), if lingers.is_some() => {
+                    let due = self.lingering.lock().pop_front();
+                    self.unsettled.lock().extend(due.map(|(_, key)| key));
+                }
                 Some((result, key)) = running.next(), if !running.is_empty() => {
                     busy.remove(&key);
                     match result {

@@ -188,6 +188,31 @@ async fn a_subscription_follows_entities_at_other_brokers_once_each_f7() {
 }
 
 #[tokio::test]
+async fn the_last_entity_of_another_broker_may_go_and_come_back() {
+    let (discovery, a, b) = two().await;
+    let sink = Sink::start().await;
+    a.set("e1", "T", "a", 1).await;
+    discovery.registered("e1", |_| true).await;
+    let id = b.subscribe(&of_type("T", &sink.url())).await;
+    values(&sink, &[("e1", json!(1))]).await;
+    a.send("DELETE", "/ngsi10/entity/e1", &[], "").await;
+    values(&sink, &[("e1", json!(1)), ("e1", Value::Null)]).await;
+    a.set("e1", "T", "a", 2).await;
+    values(&sink, &[("e1", json!(1)), ("e1", Value::Null), ("e1", json!(2))]).await;
+    a.send("DELETE", "/ngsi10/entity/e1", &[], "").await;
+    let remote = format!("/ngsi10/subscription/{id}@Broker.002");
+    for _ in 0..400 {
+        if a.get(&remote).await.status == 404 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(a.get(&remote).await.status, 404, "nothing needs it any more");
+    a.set("e1", "T", "a", 3).await;
+    until("the entity again", || holds(sink.values().last().is_some_and(|(_, value)| *value == 3), format!("{:?}", sink.values()))).await;
+}
+
+#[tokio::test]
 async fn the_correlator_travels_to_the_other_broker_and_back() {
     let (discovery, a, b) = two().await;
     let (task, other) = (Sink::start().await, Sink::start().await);
