@@ -116,16 +116,15 @@ impl Committer {
         tokio::pin!(stop);
         // Once asked to stop, it ends when no request has written for a while: those under way are still served.
         let mut quiet = None;
+        let mut open = true;
         let mut in_flight = FuturesOrdered::new();
         let mut arrived = Vec::with_capacity(BATCH);
-        loop {
+        while open || !in_flight.is_empty() || !self.ready.is_empty() {
             tokio::select! {
                 biased;
                 Some(settled) = in_flight.next(), if !in_flight.is_empty() => self.settle(settled).await?,
-                count = self.jobs.recv_many(&mut arrived, BATCH), if in_flight.len() < IN_FLIGHT && self.ready.len() < BATCH => {
-                    if count == 0 && in_flight.is_empty() && self.ready.is_empty() {
-                        return Ok(());
-                    }
+                count = self.jobs.recv_many(&mut arrived, BATCH), if open && in_flight.len() < IN_FLIGHT && self.ready.len() < BATCH => {
+                    open = count > 0;
                     quiet = quiet.map(|_| Instant::now() + QUIET);
                     if count > 0 && count < BATCH && in_flight.is_empty() {
                         // Whoever is runnable now gets into this batch.
@@ -139,7 +138,11 @@ impl Committer {
                     }
                 }
                 () = &mut stop, if quiet.is_none() => quiet = Some(Instant::now() + QUIET),
-                () = until(quiet), if quiet.is_some() => self.jobs.close(),
+                () = until(quiet), if open && quiet.is_some() => {
+                    self.jobs.close();
+                    quiet = Some(Instant::now() + QUIET);
+                }
+                else => {}
             }
             while in_flight.len() < IN_FLIGHT && !self.ready.is_empty() {
                 let mut staging = self.stage();
@@ -153,6 +156,7 @@ impl Committer {
                 in_flight.push_back(async move { (staging.groups, store.commit(batch).await, begun) });
             }
         }
+        Ok(())
     }
 
     fn accept(&mut self, job: Job) {
