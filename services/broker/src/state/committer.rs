@@ -21,6 +21,9 @@ use crate::metrics::Metrics;
 const BATCH: usize = 512;
 /// Batches on their way to the store at one time.
 const IN_FLIGHT: usize = 4;
+/// While a batch is on its way, writes gather; another one is sent beside it only if it is at least this large. The disk is
+/// waited for once per batch, so many small ones cost more than they gain.
+const WORTHWHILE: usize = 128;
 /// How long a job may be retried after conflicts, and how long it may wait in the queue.
 const RETRY: Duration = Duration::from_secs(5);
 /// After the stop was asked for, how long nobody must write before it ends.
@@ -144,7 +147,7 @@ impl Committer {
                 }
                 else => {}
             }
-            while in_flight.len() < IN_FLIGHT && !self.ready.is_empty() {
+            while !self.ready.is_empty() && (in_flight.is_empty() || in_flight.len() < IN_FLIGHT && self.ready.len() >= WORTHWHILE) {
                 let mut staging = self.stage();
                 if staging.is_empty() {
                     continue;
