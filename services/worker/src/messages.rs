@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
@@ -82,7 +83,8 @@ impl Messages {
                 return delivery.reject().await;
             }
         };
-        let result = match self.handle(&envelope).await {
+        let span = fogflow_chassis::continued("obey order", "worker", delivery.message().traceparent.as_deref());
+        let result = match self.handle(&envelope).instrument(span).await {
             Ok(result) => result,
             Err(Refusal::Closing) => return drop(delivery),
             Err(Refusal::Unreadable(error)) => {

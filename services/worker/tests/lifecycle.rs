@@ -240,3 +240,44 @@ async fn a_task_that_takes_more_memory_than_its_parameter_allows_fails_alone() {
     assert!(update.reason.contains("exited with code 1: MemoryError"), "{}", update.reason);
     world.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_a_task_started_and_sent_into_another_session_ends_with_the_task() {
+    if !has("python3") || !has("setsid") {
+        return;
+    }
+    let world = World::new().await;
+    let mut task = python("Task.t.main.10");
+    let file = world.directory.path().join("pid");
+    task.code.as_mut().unwrap().source = format!(
+        "import subprocess\nchild = subprocess.Popen(['setsid', 'sleep', '1000'])\nopen({:?}, 'w').write(str(child.pid))\ndef handleEntity(entity, publish):\n    pass\n",
+        file.display().to_string()
+    );
+    world.add(&task).await;
+    world.until(&task.id, TaskState::Running).await;
+    let escaped: i32 = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    assert!(is_alive(escaped));
+    world.remove(&task).await;
+    world.until(&task.id, TaskState::Removed).await;
+    eventually("it is gone", || if is_alive(escaped) { Err("alive".to_owned()) } else { Ok(()) }).await;
+    world.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_clears_its_environment_is_taken_for_itself_and_adopted_after_a_kill_of_the_worker() {
+    if !has("python3") || !has("env") {
+        return;
+    }
+    let mut world = World::new().await;
+    let file = format!("{}/tests/agents/bare.sh", env!("CARGO_MANIFEST_DIR"));
+    let task = executable("Task.t.main.11", &["sh", &file]);
+    world.add(&task).await;
+    world.until(&task.id, TaskState::Running).await;
+    let pid = world.pid(&task.id);
+    world.crash().await;
+    world.again().await;
+    world.until(&task.id, TaskState::Running).await;
+    assert_eq!(world.pid(&task.id), pid);
+    world.terminate().await;
+    assert!(!is_alive(pid));
+}

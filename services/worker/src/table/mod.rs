@@ -225,9 +225,11 @@ impl TaskTable {
 
     fn start(self: &Arc<Self>, id: &str, wish: watch::Receiver<Desired>, reporter: Reporter) {
         let (table, around, id) = (Arc::clone(self), self.around.clone(), id.to_owned());
+        // That of the order which brought the task.
+        let trace = fogflow_chassis::current_traceparent();
         self.supervisor.spawn(format!("worker/task/{id}"), async move {
             let inputs = Inputs::load(around.broker.clone(), around.state.of(&id).join(SUBSCRIPTIONS_FILE));
-            Actor::new(around, wish, reporter, inputs).run(|| table.finish(&id)).await;
+            Actor::new(around, wish, reporter, inputs, trace).run(|| table.finish(&id)).await;
         });
     }
 

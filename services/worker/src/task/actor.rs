@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::cleanup::Cleanup;
 use super::inputs::Inputs;
@@ -45,6 +46,8 @@ pub(crate) struct Actor {
     desired: watch::Receiver<Desired>,
     reporter: Reporter,
     inputs: Inputs,
+    /// `traceparent` of the order that brought the task, until the first start has taken it up.
+    trace: Option<String>,
 }
 
 /// Why a run came to an end.
@@ -56,8 +59,14 @@ enum End {
 }
 
 impl Actor {
-    pub(crate) fn new(around: Surroundings, desired: watch::Receiver<Desired>, reporter: Reporter, inputs: Inputs) -> Self {
-        Actor { policy: around.settings.restart, around, desired, reporter, inputs }
+    pub(crate) fn new(
+        around: Surroundings,
+        desired: watch::Receiver<Desired>,
+        reporter: Reporter,
+        inputs: Inputs,
+        trace: Option<String>,
+    ) -> Self {
+        Actor { policy: around.settings.restart, around, desired, reporter, inputs, trace }
     }
 
     /// Makes the task what it shall be, until `finish` agrees that it is gone or the worker ends. `finish` answers false
@@ -124,8 +133,10 @@ impl Actor {
                 reporter.state(task, state, "");
             }
         };
+        // From here until the task is up; of later starts no trace tells.
+        let span = fogflow_chassis::continued("start task", "worker", self.trace.take().as_deref());
         let started = {
-            let ensure = self.around.engine.ensure(&launch, &progress);
+            let ensure = self.around.engine.ensure(&launch, &progress).instrument(span.clone());
             tokio::pin!(ensure);
             tokio::select! {
                 started = &mut ensure => started,
@@ -137,7 +148,7 @@ impl Actor {
             }
         };
         match started {
-            Ok(instance) => self.attend(&instance, fingerprint).await,
+            Ok(instance) => self.attend(&instance, fingerprint, span).await,
             Err(EngineError::Cancelled) => End::Unwanted,
             Err(error) => {
                 End::Failed { unrunnable: matches!(error, EngineError::Unrunnable(_)), reason: error.to_string(), ran: Duration::ZERO }
@@ -146,7 +157,7 @@ impl Actor {
     }
 
     /// Waits until a started instance listens, subscribes its inputs, and watches it.
-    async fn attend(&mut self, instance: &Instance, fingerprint: &str) -> End {
+    async fn attend(&mut self, instance: &Instance, fingerprint: &str, mut starting: Span) -> End {
         let mut events = self.around.engine.watch(instance);
         self.reporter.endpoint(&instance.endpoint);
         if let Some(end) = self.wait_until_listening(instance, fingerprint, &mut events).await {
@@ -163,7 +174,7 @@ impl Actor {
             if goal != Goal::Run || contract::fingerprint(&task) != fingerprint {
                 return End::Unwanted;
             }
-            let mut failures = self.inputs.reconcile(&task, instance).await;
+            let mut failures = self.inputs.reconcile(&task, instance).instrument(starting.clone()).await;
             if !announced {
                 match self.announce(&task).await {
                     Ok(()) => announced = true,
@@ -173,6 +184,7 @@ impl Actor {
             let waiting = failures.first().cloned();
             if waiting.is_none() && !informed {
                 informed = true;
+                starting = Span::none();
                 self.reporter.state(&task, TaskState::Running, "");
                 self.reporter.up(&task, &instance.endpoint, &instance.handle);
             } else {

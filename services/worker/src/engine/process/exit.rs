@@ -61,6 +61,16 @@ pub(crate) fn signal_group(group: i32, signal: Signal) {
     }
 }
 
+/// Kills processes that a task started and that have left its group.
+pub(crate) fn kill_all(pids: &[i32]) {
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        match rustix::process::kill_process(pid, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "a process of a task cannot be killed"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -105,8 +105,7 @@ impl ProcessEngine {
         let directory = self.state.of(task_id);
         let record: ProcessRecord =
             files::read(&directory.join(PROCESS_FILE)).ok().flatten().filter(|record: &ProcessRecord| record.boot_id == proc::boot_id())?;
-        let is_it = |pid: i32| proc::mark_of(pid).is_some_and(|mark| Path::new(&mark) == directory);
-        let (pid, start_time) = if proc::is_alive(record.pid, record.start_time) && is_it(record.pid) {
+        let (pid, start_time) = if proc::is_alive(record.pid, record.start_time) {
             (record.pid, record.start_time)
         } else {
             // The worker may have been killed between the start of the process and the note of its pid.
@@ -219,6 +218,21 @@ impl ProcessEngine {
     }
 }
 
+/// SIGTERM to a process and its group, and SIGKILL to what is there after the grace.
+async fn end_group(mut running: Running) -> Result<(), EngineError> {
+    let group = running.record.pid;
+    exit::signal_group(group, Signal::TERM);
+    if tokio::time::timeout(GRACE, running.ended.wait_for(Option::is_some)).await.is_ok() {
+        return Ok(());
+    }
+    exit::signal_group(group, Signal::KILL);
+    let killed = tokio::time::timeout(GRACE, running.ended.wait_for(Option::is_some)).await;
+    if killed.is_err() && proc::group_exists(group) {
+        return Err(EngineError::Failed(format!("process {group} does not end, not even when it is killed")));
+    }
+    Ok(())
+}
+
 /// Runs a blocking start on a thread that ends afterwards, since it changes attributes of its thread.
 async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     let runtime = tokio::runtime::Handle::current();
@@ -302,7 +316,8 @@ impl Engine for ProcessEngine {
             return false;
         }
         let directory = self.state.of(&instance.task_id).display().to_string();
-        let listener = tokio::task::spawn_blocking(move || proc::listener_of(port, &directory)).await.unwrap_or(Listener::Unknown);
+        let group = instance.handle.split(':').next().and_then(|pid| pid.parse().ok()).unwrap_or_default();
+        let listener = tokio::task::spawn_blocking(move || proc::listener_of(port, group, &directory)).await.unwrap_or(Listener::Unknown);
         listener != Listener::Foreign
     }
 
@@ -326,21 +341,14 @@ impl Engine for ProcessEngine {
     }
 
     async fn stop(&self, task_id: &str) -> Result<(), EngineError> {
-        let Some(mut running) = self.find(task_id) else {
-            self.running.lock().remove(task_id);
-            return Ok(());
-        };
-        let group = running.record.pid;
-        exit::signal_group(group, Signal::TERM);
-        if tokio::time::timeout(GRACE, running.ended.wait_for(Option::is_some)).await.is_err() {
-            exit::signal_group(group, Signal::KILL);
-            let killed = tokio::time::timeout(GRACE, running.ended.wait_for(Option::is_some)).await;
-            if killed.is_err() && proc::group_exists(group) {
-                return Err(EngineError::Failed(format!("process {group} does not end, not even when it is killed")));
-            }
+        if let Some(running) = self.find(task_id) {
+            end_group(running).await?;
         }
         self.running.lock().remove(task_id);
-        Ok(())
+        // Whoever left the group, as daemons do, still carries the mark.
+        let directory = self.state.of(task_id);
+        let rest = tokio::task::spawn_blocking(move || exit::kill_all(&proc::marked(&directory)));
+        rest.await.map_err(|error| EngineError::Failed(error.to_string()))
     }
 
     async fn list_mine(&self) -> Result<Vec<Owned>, EngineError> {

@@ -68,6 +68,11 @@ pub(crate) fn marked_leaders(tasks: &Path) -> Vec<(Stat, String)> {
         .collect()
 }
 
+/// Every process that carries the mark of this task, also one that has left its group.
+pub(crate) fn marked(task_directory: &Path) -> Vec<i32> {
+    all_pids().into_iter().filter(|pid| mark_of(*pid).is_some_and(|mark| Path::new(&mark) == task_directory)).collect()
+}
+
 /// Whether the kernel still has a process in this group.
 pub(crate) fn group_exists(group: i32) -> bool {
     all_pids().into_iter().filter_map(stat).any(|stat| stat.group == group && !matches!(stat.state, 'Z' | 'X'))
@@ -84,9 +89,10 @@ pub(crate) enum Listener {
     Unknown,
 }
 
-/// Finds out whether the listener of a port belongs to the task with this directory. Without this a port that another
-/// program took between its choice and its use would look like a task that is up (FAULT 26).
-pub(crate) fn listener_of(port: u16, task_directory: &str) -> Listener {
+/// Finds out whether the listener of a port belongs to the task: a process of its group, or one that carries its mark.
+/// Without this a port that another program took between its choice and its use would look like a task that is up
+/// (FAULT 26).
+pub(crate) fn listener_of(port: u16, group: i32, task_directory: &str) -> Listener {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
@@ -103,7 +109,7 @@ pub(crate) fn listener_of(port: u16, task_directory: &str) -> Listener {
             .filter_map(|file| fs::read_link(file.path()).ok())
             .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()));
         if holds {
-            if mark_of(pid).as_deref() == Some(task_directory) {
+            if stat(pid).is_some_and(|stat| stat.group == group) || mark_of(pid).as_deref() == Some(task_directory) {
                 return Listener::Task;
             }
             found = Listener::Foreign;
@@ -154,8 +160,8 @@ mod tests {
     fn fault_26_a_port_that_another_program_listens_on_is_not_taken_for_the_tasks() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(listener_of(port, "/no/such/task"), Listener::Foreign);
+        assert_eq!(listener_of(port, 1, "/no/such/task"), Listener::Foreign);
         drop(listener);
-        assert_eq!(listener_of(port, "/no/such/task"), Listener::Unknown);
+        assert_eq!(listener_of(port, 1, "/no/such/task"), Listener::Unknown);
     }
 }
