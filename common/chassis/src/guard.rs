@@ -29,6 +29,8 @@ const LONGEST_READ_AWAY: Duration = Duration::from_secs(4);
 
 /// Everything about a route that its requests need. Made once, when the router is built.
 pub(crate) struct RouteContext {
+    /// The process that it belongs to, in traces.
+    pub(crate) service: String,
     pub(crate) path: String,
     pub(crate) access: Access,
     pub(crate) body_limit: usize,
@@ -57,7 +59,7 @@ where
         let began = Instant::now();
         let is_page = request.headers().contains_key(header::ORIGIN);
         let refused = route.refuse(&request);
-        let span = telemetry::request_span(&request, &route.path);
+        let span = telemetry::request_span(&request, &route.path, &route.service);
         // The limit is enforced here; axum's own would be 2 MB and cut the connection.
         DefaultBodyLimit::disable().apply(&mut request);
         let exceeded = limit_unannounced(&mut request, route.body_limit);

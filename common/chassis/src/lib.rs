@@ -33,7 +33,7 @@ pub use routes::Routes;
 pub use run::{CommonArgs, load_config, main, run};
 pub use serve::{serve, serve_tls, serve_tls_for_pages};
 pub use supervisor::{Drained, Supervisor, TaskClass, TaskStatus};
-pub use telemetry::{current_traceparent, inject_traceparent, set_parent, set_parent_from_headers};
+pub use telemetry::{continued, current_traceparent, inject_traceparent, set_parent, set_parent_from_headers};
 pub use tokio_util::sync::CancellationToken;
 
 /// Version of this build.

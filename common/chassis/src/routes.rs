@@ -145,6 +145,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         for route in declared {
             let errors = route.errors.unwrap_or(default_form);
             let context = Arc::new(RouteContext {
+                service: process.name.trim_start_matches("fogflow-").to_owned(),
                 path: route.path.clone(),
                 access: route.access,
                 body_limit: route.body_limit.unwrap_or(DEFAULT_BODY_LIMIT),

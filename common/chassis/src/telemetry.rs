@@ -69,13 +69,27 @@ where
 }
 
 /// The span of a request, continued from the caller's; `None` when no traces are sent.
-pub(crate) fn request_span(request: &Request, route: &str) -> Option<Span> {
+pub(crate) fn request_span(request: &Request, route: &str, service: &str) -> Option<Span> {
     if !EXPORTING.load(Ordering::Relaxed) {
         return None;
     }
-    let span = tracing::info_span!("request", "otel.name" = %format_args!("{} {route}", request.method()), "otel.kind" = "server");
+    let name = format_args!("{} {route}", request.method());
+    let span = tracing::info_span!("request", "otel.name" = %name, "otel.kind" = "server", service);
     set_parent_from_headers(&span, request.headers());
     Some(span)
+}
+
+/// A span for work that happens after the request that caused it was answered: it continues the trace of a stored
+/// `traceparent`. Its attribute `service` tells the services of one process apart. Disabled, and free, when no traces are sent
+/// or there is none to continue.
+#[must_use]
+pub fn continued(name: &'static str, service: &str, traceparent: Option<&str>) -> Span {
+    let Some(traceparent) = traceparent.filter(|text| !text.is_empty() && EXPORTING.load(Ordering::Relaxed)) else {
+        return Span::none();
+    };
+    let span = tracing::info_span!("step", "otel.name" = name, service);
+    set_parent(&span, traceparent);
+    span
 }
 
 /// W3C `traceparent` of the current span, for a bus message or a stored record; `None` when no traces are sent.
