@@ -12,9 +12,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use prometheus::IntCounterVec;
+use reqwest::header::HeaderMap;
 use smol_str::SmolStr;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::registry::Registry;
@@ -64,7 +66,8 @@ impl Notifier {
     async fn work_off(&self, id: SmolStr, incarnation: u64) {
         let mut pause = FIRST_PAUSE;
         while let Some((reference, batch)) = self.registry.next_batch(&id, incarnation) {
-            match self.send(&id, &reference, &batch).await {
+            let span = fogflow_chassis::continued("notify availability", "discovery", batch.trace.as_deref());
+            match self.send(&id, &reference, &batch).instrument(span).await {
                 Ok(()) => {
                     self.sent.with_label_values(&["delivered"]).inc();
                     self.registry.delivered(&id);
@@ -84,8 +87,11 @@ impl Notifier {
     /// Delivered means that the subscriber says so: `responseCode.code` 200 in a JSON body.
     async fn send(&self, id: &SmolStr, reference: &str, batch: &Batch) -> Result<(), String> {
         let _permit = self.permits.acquire().await.map_err(|error| error.to_string())?;
+        let mut trace = HeaderMap::new();
+        fogflow_chassis::inject_traceparent(&mut trace);
         let request = self.client.post(reference).header("content-type", "application/json").header("accept", "application/json");
-        let response = request.body(message::encode(id, batch)).send().await.map_err(|error| error.without_url().to_string())?;
+        let response =
+            request.headers(trace).body(message::encode(id, batch)).send().await.map_err(|error| error.without_url().to_string())?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| error.without_url().to_string())?;
         match message::acknowledged(&body) {

@@ -47,6 +47,8 @@ pub struct Batch {
     pub snapshot: Option<SnapshotPart>,
     /// Grows with each notification of the subscription; a repeated one has a new number.
     pub sequence: u64,
+    /// `traceparent` of the oldest change that waited, if it has one.
+    pub trace: Option<String>,
     /// Which filling of the queue it belongs to; see [`Queue::put_back`].
     filling: u64,
 }
@@ -90,6 +92,7 @@ pub struct Queue {
     room: usize,
     sequence: u64,
     filling: u64,
+    trace: Option<String>,
 }
 
 impl Queue {
@@ -105,6 +108,7 @@ impl Queue {
             room: bound,
             sequence,
             filling: 0,
+            trace: None,
         }
     }
 
@@ -157,6 +161,11 @@ impl Queue {
         self.sweep();
     }
 
+    /// The next batch continues this trace, unless one waits already. `trace` is only made when it is needed.
+    pub fn continue_trace(&mut self, trace: impl FnOnce() -> Option<String>) {
+        self.trace = self.trace.take().or_else(trace);
+    }
+
     /// What to send next, at most `limit` entities of it.
     pub fn next(&mut self, limit: usize) -> Next {
         if self.overflowed {
@@ -192,6 +201,7 @@ impl Queue {
         if batch.filling != self.filling || self.overflowed {
             return;
         }
+        self.trace = batch.trace.or_else(|| self.trace.take());
         for registration in batch.registrations.into_iter().rev() {
             // Whether the subscriber took it in before the connection broke is unknown.
             if let Some(newer) = self.waiting.get_mut(&registration.key) {
@@ -210,7 +220,7 @@ impl Queue {
 
     fn batch(&mut self, action: Action, registrations: Vec<Arc<Registration>>, snapshot: Option<SnapshotPart>) -> Batch {
         self.sequence += 1;
-        Batch { action, registrations, snapshot, sequence: self.sequence, filling: self.filling }
+        Batch { action, registrations, snapshot, sequence: self.sequence, trace: self.trace.take(), filling: self.filling }
     }
 
     fn set(&mut self, registration: Arc<Registration>, action: Action, told: bool) {

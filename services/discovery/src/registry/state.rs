@@ -83,6 +83,7 @@ impl State {
             let id = event.subscription.clone();
             if let Some(subscription) = self.subscriptions.get_mut(&id) {
                 subscription.queue.push(event);
+                subscription.queue.continue_trace(fogflow_chassis::current_traceparent);
                 self.call_for_sending(&id);
             }
         }
