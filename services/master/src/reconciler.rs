@@ -45,10 +45,8 @@ pub async fn run(master: Arc<Master>) -> anyhow::Result<()> {
         };
         master.nudge_outlets();
         if !orders.is_empty() {
-            let span = tracing::info_span!("give orders");
-            if let Some(traceparent) = heard.as_ref().and_then(|heard| heard.traceparent.as_deref()) {
-                fogflow_chassis::set_parent(&span, traceparent);
-            }
+            let trace = heard.as_ref().and_then(|heard| heard.traceparent.as_deref());
+            let span = fogflow_chassis::continued("give orders", "master", trace);
             give(&master, orders).instrument(span).await;
             if let Some(heard) = heard {
                 master.metrics.assignment.observe(heard.at.elapsed().as_secs_f64());

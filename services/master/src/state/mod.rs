@@ -55,7 +55,7 @@ pub struct Changes {
 pub struct Heard {
     /// When.
     pub at: Instant,
-    /// W3C `traceparent` of what brought it.
+    /// W3C `traceparent` of what brought it, or of the first one after it that has one.
     pub traceparent: Option<String>,
 }
 
@@ -186,7 +186,8 @@ impl State {
 
     /// A notification came.
     pub fn hear(&mut self, now: Instant, traceparent: Option<String>) {
-        self.heard.get_or_insert(Heard { at: now, traceparent });
+        let heard = self.heard.get_or_insert(Heard { at: now, traceparent: None });
+        heard.traceparent = heard.traceparent.take().or(traceparent);
     }
 
     /// The oldest notification that was not planned for until now.
