@@ -63,6 +63,8 @@ impl Identity {
         if tenant.len() > LONGEST || !tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:@~".contains(&byte)) {
             return Err(format!("the tenant {tenant:?} may only have letters, digits and _ - . : @ ~"));
         }
+        // What the write causes later belongs to this request, which in turn belongs to its caller.
+        let trace = fogflow_chassis::current_traceparent().map_or_else(|| found.trace.into(), SmolStr::from);
         let path = found.path;
         if !path.is_empty() && (path.len() > LONGEST || !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
             return Err(format!("Fiware-ServicePath: {path:?} must begin with / and have no spaces"));
@@ -70,7 +72,7 @@ impl Identity {
         Ok(Identity {
             tenant: Tenant(tenant.into()),
             path: Some(path).filter(|path| !path.is_empty()).map(SmolStr::new),
-            origin: Origin { correlator: found.correlator.into(), trace: found.trace.into(), internal: found.internal },
+            origin: Origin { correlator: found.correlator.into(), trace, internal: found.internal },
         })
     }
 

@@ -7,7 +7,7 @@
 mod heartbeat;
 mod view;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use smol_str::SmolStr;
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::Instrument as _;
 
 use crate::change::Change;
 use crate::metrics::Metrics;
@@ -60,7 +61,8 @@ pub struct Registrar {
     me: Me,
     state: Arc<State>,
     discovery: DiscoveryClient,
-    marks: Mutex<HashSet<Mark, RandomState>>,
+    /// With the `traceparent` of the latest write; empty if there is none.
+    marks: Mutex<HashMap<Mark, SmolStr, RandomState>>,
     wake: Notify,
     /// Everything has to be registered again.
     full: AtomicBool,
@@ -108,7 +110,7 @@ impl Registrar {
             return;
         }
         let mut marks = self.marks.lock();
-        marks.extend(concerning.map(|change| (change.key.tenant.clone(), change.key.id.clone())));
+        marks.extend(concerning.map(|change| ((change.key.tenant.clone(), change.key.id.clone()), change.trace.clone())));
         self.metrics.unregistered.set(i64::try_from(marks.len()).unwrap_or(i64::MAX));
         drop(marks);
         self.wake.notify_one();
@@ -118,7 +120,9 @@ impl Registrar {
     pub fn doubt(&self, entities: impl IntoIterator<Item = (Tenant, SmolStr)>) {
         let mut marks = self.marks.lock();
         let before = marks.len();
-        marks.extend(entities);
+        for entity in entities {
+            marks.entry(entity).or_default();
+        }
         if marks.len() > before {
             self.doubtful.store(true, Ordering::Release);
             self.wake.notify_one();
@@ -198,10 +202,10 @@ impl Registrar {
             self.send_everything().await?;
         }
         loop {
-            let batch: Vec<Mark> = {
+            let batch: Vec<(Mark, SmolStr)> = {
                 let mut marks = self.marks.lock();
-                let batch: Vec<Mark> = marks.iter().take(BATCH).cloned().collect();
-                batch.iter().for_each(|mark| {
+                let batch: Vec<_> = marks.iter().take(BATCH).map(|(mark, trace)| (mark.clone(), trace.clone())).collect();
+                batch.iter().for_each(|(mark, _)| {
                     marks.remove(mark);
                 });
                 batch
@@ -211,7 +215,7 @@ impl Registrar {
                 return Ok(());
             }
             let mut request = self.request();
-            for (tenant, id) in &batch {
+            for ((tenant, id), _) in &batch {
                 match self.registration(tenant, id) {
                     Some(registration) => request.registrations.push(registration),
                     None => request.removed.push(RemovedEntity { id: id.clone(), tenant: tenant.0.clone() }),
@@ -219,7 +223,10 @@ impl Registrar {
             }
             // A part of no snapshot: discovery then leaves to others what others have taken over.
             request.snapshot = self.doubtful.load(Ordering::Acquire).then_some(Snapshot::Part);
-            if let Err(error) = self.post(&request).await {
+            // Many writes share a request; the trace of one of them goes on with it.
+            let trace = batch.iter().map(|(_, trace)| trace.as_str()).find(|trace| !trace.is_empty());
+            let span = fogflow_chassis::continued("register entities", "broker", trace);
+            if let Err(error) = self.post(&request).instrument(span).await {
                 self.marks.lock().extend(batch);
                 return Err(error);
             }
