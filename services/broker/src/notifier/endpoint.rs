@@ -13,7 +13,9 @@ use fogflow_ngsi::Timestamp;
 use parking_lot::Mutex;
 use rand::Rng;
 use smol_str::SmolStr;
+use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 use super::outbox::Outbox;
 use super::request::{self, Built, Outgoing};
@@ -143,10 +145,11 @@ impl Endpoint {
             *outbox.not_before.lock() = Some(Instant::now() + watch.subscription.throttling());
         }
         let begun = Instant::now();
-        let mut sent = send(context, &watch.subscription.target.format, &outgoing).await;
+        let span = fogflow_chassis::continued("notify", "broker", carried.last().map(|change| change.trace.as_str()));
+        let mut sent = send(context, &watch.subscription.target.format, &outgoing).instrument(span.clone()).await;
         if !ailing && matches!(sent, Sent::Failed(None, _)) && begun.elapsed() < SLOW {
             // An idle connection that the subscriber closed just now looks like this.
-            sent = send(context, &watch.subscription.target.format, &outgoing).await;
+            sent = send(context, &watch.subscription.target.format, &outgoing).instrument(span).await;
         }
         self.settle(context, watch, carried, sent)
     }
@@ -225,6 +228,10 @@ async fn exchange(client: &reqwest::Client, format: &Format, outgoing: &Outgoing
     for (name, value) in &outgoing.headers {
         request = request.header(name, value);
     }
+    // In the place of the writer's, once this notification is a step of its own.
+    let mut trace = HeaderMap::new();
+    fogflow_chassis::inject_traceparent(&mut trace);
+    request = request.headers(trace);
     let mut response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Sent::Failed(None, describe(&error)),

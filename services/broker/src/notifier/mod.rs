@@ -294,7 +294,12 @@ fn collect(context: &Context, watch: &SharedWatch<Outbox>) {
         None => context.state.snapshot(tenant, &reach(&watch.filter)),
     };
     let wanted = |record: &Record| record.sequence > after && watch.filter.matches(&record.path, &record.entity);
-    let change = |record: Record| Arc::new(Change::snapshot(key_of(tenant, &record), record.entity, record.sequence));
+    // Known when the subscription is just being made: the first notification belongs to that request.
+    let trace = fogflow_chassis::current_traceparent().map(SmolStr::from).unwrap_or_default();
+    let change = |record: Record| {
+        let shown = Change::snapshot(key_of(tenant, &record), record.entity, record.sequence);
+        Arc::new(Change { trace: trace.clone(), ..shown })
+    };
     queue.read(records.into_iter().filter(wanted).map(change).collect(), head);
     context.metrics.queued.add(i64::try_from(queue.len()).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
 }
