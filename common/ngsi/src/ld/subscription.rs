@@ -93,6 +93,12 @@ pub struct Subscription {
     pub datasets: Vec<SmolStr>,
     /// Whether previous values are sent.
     pub show_changes: bool,
+    /// Whether `attributes` are picked, so that `id` and `type` are shown only if they are among them.
+    pub picks: bool,
+    /// Whether linked entities are sent: `inline`, `flat`, or empty for not.
+    pub join: SmolStr,
+    /// How many links are followed.
+    pub join_level: u8,
     /// Where notifications go; empty in compatibility with upstream, when there is no `notification`.
     pub uri: SmolStr,
     /// `endpoint.accept`; empty for `application/json`.
@@ -375,6 +381,9 @@ fn expand_notification(mut value: Value, context: &Context, form: Form) -> Resul
     if let Some(both) = pick.iter().find(|name| omit.contains(name)) {
         return Err(DecodeError::data("omit", format!("{both} is in pick as well")));
     }
+    if notification.get("join").is_some_and(|join| !["inline", "flat", "@none"].iter().any(|name| join == name)) {
+        return Err(DecodeError::data("join", "must be inline, flat or @none"));
+    }
     for flag in ["sysAttrs", "showChanges"] {
         if notification.get(flag).is_some_and(|value| !value.is_boolean()) {
             return Err(DecodeError::data(flag, "must be a boolean"));
@@ -463,6 +472,9 @@ impl Subscription {
             lang: string(document.get("lang")).unwrap_or_default(),
             jsonld_context: string(document.get("jsonldContext")).unwrap_or_default(),
             datasets: document.get("datasetId").map(texts).transpose()?.unwrap_or_default(),
+            picks: notification.get("pick").is_some(),
+            join: string(notification.get("join")).filter(|join| join != "@none").unwrap_or_default(),
+            join_level: notification.get("joinLevel").and_then(Value::as_u64).map_or(1, |level| level.min(8) as u8),
             show_changes: notification.get("showChanges").and_then(Value::as_bool).unwrap_or_default(),
             uri: string(endpoint.get("uri")).unwrap_or_default(),
             accept: string(endpoint.get("accept")).unwrap_or_default(),

@@ -76,6 +76,7 @@ impl Contexts {
         if is_core(source) {
             return Ok(Context::core());
         }
+        self.count_use(source);
         let key = source.to_string();
         // Requests that name the same new context at the same time wait for one compilation.
         self.compiled.get_or_insert_async(&key, self.compile(source)).await
@@ -121,9 +122,20 @@ impl Contexts {
 
     fn document(&self, url: &str) -> Option<Arc<Value>> {
         let id = url.strip_prefix(self.base.as_str()).map_or_else(|| local_id(url), SmolStr::new);
-        let entry = self.entries.read().get(&id).cloned()?;
-        entry.used();
-        Some(Arc::clone(&entry.body))
+        self.entries.read().get(&id).map(|entry| Arc::clone(&entry.body))
+    }
+
+    /// Counts a request's use of each context that it names by URL.
+    fn count_use(&self, source: &Value) {
+        match source {
+            Value::String(url) => {
+                if let Some(entry) = self.get(url) {
+                    entry.used();
+                }
+            }
+            Value::Array(parts) => parts.iter().for_each(|part| self.count_use(part)),
+            _ => {}
+        }
     }
 
     async fn fetch(&self, url: &str) -> Result<Value, String> {

@@ -14,14 +14,14 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fogflow_ngsi::{Name, Tenant};
+use fogflow_ngsi::{Attribute, Entity, Name, Tenant};
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::change::Change;
 use crate::filter::{EntitySelector, Filter};
-use crate::subscription::{Subscription, Trigger};
+use crate::subscription::{AttributeTrigger, Subscription, Trigger};
 use bucket::Bucket;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -169,7 +169,7 @@ pub fn concerns(subscription: &Subscription, filter: &Filter, change: &Change) -
     let Some(subject) = change.subject() else { return false };
     let own = !change.correlator.is_empty() && change.correlator == subscription.correlator;
     !own && !change.silent
-        && triggered(&subscription.trigger, change)
+        && (triggered(&subscription.trigger, change) || attribute_triggered(subscription, change))
         && (subscription.watched.is_empty() || change.written.iter().any(|name| subscription.watched.contains(name)))
         && filter.matches(&change.key.path, subject)
 }
@@ -180,6 +180,24 @@ fn triggered(trigger: &Trigger, change: &Change) -> bool {
         (None, Some(_)) => trigger.created,
         (Some(before), Some(after)) => trigger.updated && (!trigger.only_modified || modified(before, after, change)),
     }
+}
+
+/// Whether something happened to a watched attribute that the subscription wants to know.
+fn attribute_triggered(subscription: &Subscription, change: &Change) -> bool {
+    let wanted = subscription.trigger.attributes;
+    if wanted == AttributeTrigger::NONE {
+        return false;
+    }
+    let instances = |entity: &Option<Arc<Entity>>| -> Vec<Attribute> {
+        let watched = |attribute: &&Attribute| subscription.watched.is_empty() || subscription.watched.contains(&attribute.name);
+        let written = |attribute: &&Attribute| change.written.contains(&attribute.name);
+        entity.iter().flat_map(|entity| entity.attributes.iter().filter(watched).filter(written)).cloned().collect()
+    };
+    let (before, after) = (instances(&change.before), instances(&change.after));
+    let is_in = |list: &[Attribute], one: &Attribute| list.iter().any(|other| other.same_instance(one));
+    wanted.created && after.iter().any(|one| !is_in(&before, one))
+        || wanted.updated && after.iter().any(|one| before.iter().any(|old| old.same_instance(one) && old.modified_at != one.modified_at))
+        || wanted.deleted && before.iter().any(|one| !is_in(&after, one))
 }
 
 fn modified(before: &fogflow_ngsi::Entity, after: &fogflow_ngsi::Entity, change: &Change) -> bool {

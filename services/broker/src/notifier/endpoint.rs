@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use fogflow_ngsi::Timestamp;
 use parking_lot::Mutex;
 use rand::Rng;
-use smol_str::SmolStr;
 use reqwest::header::HeaderMap;
+use smol_str::SmolStr;
 use tokio::sync::Notify;
 use tracing::Instrument as _;
 
@@ -133,7 +133,7 @@ impl Endpoint {
             return true;
         }
         let count = i64::try_from(taken.len()).unwrap_or(i64::MAX);
-        let Some(Built { outgoing, carried, rest }) = request::build(&watch.subscription, &context.contexts, taken) else {
+        let Some(Built { outgoing, carried, rest }) = request::build(&watch.subscription, &context.contexts, &context.state, taken) else {
             outbox.queue.lock().sent();
             context.metrics.queued.sub(count);
             return true;

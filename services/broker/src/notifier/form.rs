@@ -8,8 +8,11 @@ use fogflow_ngsi::{Entity, JsonWriter, Name, Timestamp, ld, v2};
 use reqwest::header::{HeaderName, HeaderValue};
 use smol_str::SmolStr;
 
+use super::changes;
 use super::request::{BODY, bare};
 use crate::change::Change;
+use crate::face::linked::Links;
+use crate::state::State;
 use crate::subscription::{Format, Subscription};
 
 /// A body and how many of the changes are in it.
@@ -84,18 +87,29 @@ fn view<'a>(subscription: &'a Subscription, context: &'a Context, datasets: &'a 
         omit: &subscription.except,
         lang: &subscription.target.lang,
         datasets,
+        hidden: hidden(subscription),
         ..ld::View::new(context, format)
     }
 }
 
+fn hidden(subscription: &Subscription) -> ld::Hidden {
+    let named = |list: &[Name], name: &str| list.iter().any(|one| one.as_str() == name);
+    let hides = |name: &str| subscription.target.picks && !named(&subscription.attributes, name) || named(&subscription.except, name);
+    ld::Hidden { id: hides("id"), entity_type: hides("type"), scope: hides("scope") }
+}
+
 /// A `Notification` (ETSI GS CIM 009, clause 5.3.1).
-pub(super) fn ld(subscription: &Subscription, changes: &[Arc<Change>], context: &Context) -> Body {
+pub(super) fn ld(subscription: &Subscription, changes: &[Arc<Change>], context: &Context, state: &State) -> Body {
     let datasets: Vec<&str> = subscription.target.datasets.iter().map(SmolStr::as_str).collect();
     let view = view(subscription, context, &datasets);
     let geo = subscription.target.accept == "application/geo+json";
     let location = Name::new("location");
     let inline = subscription.target.accept == "application/ld+json";
+    let find = |id: &str| state.get(&subscription.tenant, None, id).map(|record| record.entity);
+    let links = Links::new(&subscription.target.join, subscription.target.join_level, &find);
     let (data, used) = elements(changes, |w, change| match &change.after {
+        _ if changes::concerned(subscription, change) => changes::write(w, subscription, change, &view, inline),
+        Some(entity) if !links.is_empty() => links.write(w, entity, &view, inline, &|_| None),
         Some(entity) if geo => ld::write_feature(w, entity, &view, &location, false),
         Some(entity) => ld::write_entity(w, entity, &view, inline),
         None => write_deleted(w, change, &view),

@@ -5,6 +5,7 @@
 //! how it is sent, [`cursor`] for how it survives a restart.
 
 pub mod cursor;
+mod changes;
 mod endpoint;
 mod form;
 pub mod guard;

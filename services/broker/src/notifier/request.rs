@@ -10,6 +10,7 @@ use reqwest::{Method, Url};
 use super::form;
 use crate::change::Change;
 use crate::contexts::Contexts;
+use crate::state::State;
 use crate::federation::peer;
 use crate::subscription::{Format, Subscription};
 
@@ -42,7 +43,7 @@ pub(super) struct Built {
 }
 
 /// Builds one request from the first of the changes; nothing if the subscriber's URL cannot be used.
-pub(super) fn build(subscription: &Subscription, contexts: &Contexts, mut changes: Vec<Arc<Change>>) -> Option<Built> {
+pub(super) fn build(subscription: &Subscription, contexts: &Contexts, state: &State, mut changes: Vec<Arc<Change>>) -> Option<Built> {
     let count = run_length(subscription, &changes);
     let mut rest = changes.split_off(count.min(changes.len()));
     let mut extra = Vec::new();
@@ -61,7 +62,7 @@ pub(super) fn build(subscription: &Subscription, contexts: &Contexts, mut change
             (Url::parse(&subscription.target.url).ok()?, body.content_type, body.bytes, body.used)
         }
         Format::Ld | Format::LdConcise | Format::LdKeyValues => {
-            let body = form::ld(subscription, &changes, &contexts.at_hand(&subscription.target.context));
+            let body = form::ld(subscription, &changes, &contexts.at_hand(&subscription.target.context), state);
             extra = body.headers;
             (Url::parse(&subscription.target.url).ok()?, body.content_type, body.bytes, body.used)
         }

@@ -3,4 +3,4 @@
 pub mod model;
 pub mod registry;
 
-pub use model::{Face, Format, Subscription, Target, Trigger};
+pub use model::{AttributeTrigger, Face, Format, Subscription, Target, Trigger};

@@ -70,6 +70,18 @@ pub struct Target {
     /// Metadata that is sent (NGSIv2); empty for all.
     #[serde(default)]
     pub metadata: Vec<SmolStr>,
+    /// Whether the attributes that are sent were picked (NGSI-LD `pick`): then `id` and `type` are sent if they are named.
+    #[serde(default)]
+    pub picks: bool,
+    /// Whether previous values are sent (NGSI-LD `showChanges`).
+    #[serde(default)]
+    pub show_changes: bool,
+    /// Whether linked entities are sent (NGSI-LD `join`): `inline`, `flat` or empty.
+    #[serde(default)]
+    pub join: SmolStr,
+    /// How many links are followed.
+    #[serde(default)]
+    pub join_level: u8,
     /// Whether `createdAt` and `modifiedAt` are sent (NGSI-LD `sysAttrs`).
     #[serde(default)]
     pub sys_attrs: bool,
@@ -92,13 +104,32 @@ pub struct Trigger {
     pub deleted: bool,
     /// Only writes that change a value.
     pub only_modified: bool,
+    /// What happens to single attributes (NGSI-LD `attributeCreated`, `attributeUpdated`, `attributeDeleted`).
+    #[serde(default)]
+    pub attributes: AttributeTrigger,
+}
+
+/// Which changes of watched attributes are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributeTrigger {
+    /// An instance that is new.
+    pub created: bool,
+    /// An instance that is written again.
+    pub updated: bool,
+    /// An instance that is deleted, also with its entity.
+    pub deleted: bool,
+}
+
+impl AttributeTrigger {
+    /// Nothing.
+    pub const NONE: AttributeTrigger = AttributeTrigger { created: false, updated: false, deleted: false };
 }
 
 impl Trigger {
     /// NGSI-10: everything.
-    pub const ALL: Trigger = Trigger { created: true, updated: true, deleted: true, only_modified: false };
+    pub const ALL: Trigger = Trigger { created: true, updated: true, deleted: true, only_modified: false, attributes: AttributeTrigger::NONE };
     /// NGSIv2 and NGSI-LD by default: new and written entities.
-    pub const WRITTEN: Trigger = Trigger { created: true, updated: true, deleted: false, only_modified: false };
+    pub const WRITTEN: Trigger = Trigger { created: true, updated: true, deleted: false, only_modified: false, attributes: AttributeTrigger::NONE };
 }
 
 /// A subscription. Stored as it is; [`Subscription::filter`] compiles it.

@@ -210,8 +210,12 @@ impl Call {
     /// The context of a request with this body, which must be an object or array in one of NGSI-LD's media types.
     pub(super) async fn body_context(&self, engine: &Engine, body: &[u8]) -> Result<Arc<Context>, Fault> {
         self.check_content()?;
-        if body.trim_ascii() == b"{}" {
-            return Err(Fault::invalid("the object is empty"));
+        if matches!(body.trim_ascii(), b"{}" | b"[]") {
+            return Err(Fault::invalid("the body is empty"));
+        }
+        if body.trim_ascii_start().starts_with(b"[") {
+            let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(body);
+            return Err(parsed.map_or_else(|error| Fault::invalid(error.to_string()), |_| Fault::bad("the body must be an object")));
         }
         let inside = ld::context_member(body)?;
         self.choose(engine, inside).await

@@ -13,6 +13,7 @@ use super::reply::{self, Fault};
 use super::selection::Shape;
 use crate::command::{Action, Command, Done, Refusal};
 use crate::engine::Engine;
+use crate::face::linked::Links;
 use crate::face::params::percent_encoded;
 use crate::identity::Identity;
 use crate::state::SharedEntity;
@@ -90,16 +91,23 @@ pub(super) async fn show(State(engine): State<Engine>, call: Call, Path(id): Pat
         return Err(Fault::not_found(format!("entity {id} has none of these attributes")));
     }
     let mut out = Vec::with_capacity(1024);
-    write_one(&mut JsonWriter::new(&mut out), &entity, &shape, &context, media);
+    let find = |id: &str| engine.get(&call.identity, id);
+    write_one(&mut JsonWriter::new(&mut out), &entity, &shape, &context, media, &shape.links(&find));
     Ok(reply::body(StatusCode::OK, media, &context, "", out))
 }
 
-fn write_one(w: &mut JsonWriter<'_>, entity: &Entity, shape: &Shape, context: &Context, media: Media) {
+fn write_one(w: &mut JsonWriter<'_>, entity: &Entity, shape: &Shape, context: &Context, media: Media, links: &Links<'_>) {
     let datasets = shape.datasets();
     let view = shape.view(context, &datasets);
     match media {
         Media::GeoJson => ld::write_feature(w, entity, &view, &shape.geometry, true),
-        media => ld::write_entity(w, entity, &view, media == Media::JsonLd),
+        media if links.is_empty() => ld::write_entity(w, entity, &view, media == Media::JsonLd),
+        media if shape.is_flat() => {
+            w.begin_array();
+            links.write(w, entity, &view, media == Media::JsonLd, &|name| shape.projection.linked(name));
+            w.end_array();
+        }
+        media => links.write(w, entity, &view, media == Media::JsonLd, &|name| shape.projection.linked(name)),
     }
 }
 

@@ -24,6 +24,7 @@ mod types;
 use fogflow_chassis::{Access, Routes};
 
 use crate::engine::Engine;
+pub(crate) use projection::Projection;
 
 /// The routes.
 #[must_use]

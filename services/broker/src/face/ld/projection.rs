@@ -7,17 +7,21 @@ use fogflow_ngsi::ld::Hidden;
 use super::reply::Fault;
 use crate::face::params::Params;
 
-/// What is shown of an entity.
+/// What is shown of an entity, and of those behind its relationships.
 #[derive(Debug, Default)]
-pub(super) struct Projection {
+pub(crate) struct Projection {
     /// Attributes that are picked, if any is.
-    pub(super) pick: Vec<Name>,
+    pub(crate) pick: Vec<Name>,
     /// Attributes that are left out.
-    pub(super) omit: Vec<Name>,
+    pub(crate) omit: Vec<Name>,
     /// The other members that are left out.
-    pub(super) hidden: Hidden,
+    pub(crate) hidden: Hidden,
     picks: bool,
+    linked: Vec<(Name, Projection)>,
 }
+
+/// How deep braces may be nested.
+const MAX_NESTING: usize = 8;
 
 /// Whether a text can be the name of an attribute.
 pub(super) fn is_name(text: &str) -> bool {
@@ -28,25 +32,51 @@ pub(super) fn is_name(text: &str) -> bool {
 impl Projection {
     /// From parameters.
     pub(super) fn of(params: &Params, context: &Context) -> Result<Self, Fault> {
-        let (pick, omit) = (members(params, "pick")?, members(params, "omit")?);
-        if params.get("attrs").is_some() && !(pick.is_empty() && omit.is_empty()) {
+        let (pick, omit) = (params.get("pick"), params.get("omit"));
+        if params.get("attrs").is_some() && (pick.is_some() || omit.is_some()) {
             return Err(Fault::bad("attrs: goes neither with pick nor with omit"));
         }
-        if let Some(both) = pick.iter().find(|name| omit.contains(name)) {
+        Projection::parse(pick, omit, context, MAX_NESTING)
+    }
+
+    fn parse(pick: Option<&str>, omit: Option<&str>, context: &Context, nesting: usize) -> Result<Self, Fault> {
+        let nesting = nesting.checked_sub(1).ok_or_else(|| Fault::bad("pick: the braces are nested too deep"))?;
+        let (pick, omit) = (members(pick, "pick")?, members(omit, "omit")?);
+        // A member with braces in `omit` is not left out itself.
+        let is_picked = |name: &str| pick.iter().any(|(picked, _)| *picked == name);
+        let is_omitted = |name: &str| omit.iter().any(|(omitted, inner)| *omitted == name && inner.is_none());
+        if let Some((both, _)) = pick.iter().find(|(name, _)| is_omitted(name)) {
             return Err(Fault::bad(format!("omit: `{both}` is in pick as well")));
         }
         let picks = !pick.is_empty();
-        let hides = |name: &str| picks && !pick.contains(&name) || omit.contains(&name);
+        let hides = |name: &str| picks && !is_picked(name) || is_omitted(name);
         let hidden = Hidden { id: hides("id"), entity_type: hides("type"), scope: hides("scope") };
-        let names = |list: &[&str]| -> Vec<Name> {
-            list.iter().filter(|name| !matches!(**name, "id" | "type" | "scope")).map(|name| context.expand(name)).collect()
-        };
-        let mut pick = names(&pick);
-        if picks && pick.is_empty() {
+        let is_attribute = |name: &&str| !matches!(*name, "id" | "type" | "scope");
+        let mut picked: Vec<Name> = pick.iter().map(|(name, _)| *name).filter(is_attribute).map(|name| context.expand(name)).collect();
+        if picks && picked.is_empty() {
             // Of the attributes none is picked; an empty list would mean all of them.
-            pick.push(Name::new(""));
+            picked.push(Name::new(""));
         }
-        Ok(Projection { pick, omit: names(&omit), hidden, picks })
+        let left_out = omit.iter().filter(|(_, inner)| inner.is_none()).map(|(name, _)| *name).filter(is_attribute);
+        let omitted = left_out.map(|name| context.expand(name)).collect();
+        let mut linked = Vec::new();
+        for (name, inner) in pick.iter().chain(&omit) {
+            let expanded = context.expand(name);
+            if inner.is_none() || linked.iter().any(|(known, _)| *known == expanded) {
+                continue;
+            }
+            let within = |list: &[(&str, Option<&str>)]| -> Option<String> {
+                list.iter().find(|(other, _)| other == name).and_then(|(_, inner)| inner.map(str::to_owned))
+            };
+            let (inner_pick, inner_omit) = (within(&pick), within(&omit));
+            linked.push((expanded, Projection::parse(inner_pick.as_deref(), inner_omit.as_deref(), context, nesting)?));
+        }
+        Ok(Projection { pick: picked, omit: omitted, hidden, picks, linked })
+    }
+
+    /// What is shown of the entities behind a relationship; `None` for all.
+    pub(crate) fn linked(&self, name: &Name) -> Option<&Projection> {
+        self.linked.iter().find(|(known, _)| known == name).map(|(_, projection)| projection)
     }
 
     /// Whether `pick` is given.
@@ -60,9 +90,9 @@ impl Projection {
     }
 }
 
-/// The names of a list; what is in braces is for linked entities and only checked.
-fn members<'a>(params: &'a Params, list: &str) -> Result<Vec<&'a str>, Fault> {
-    let Some(text) = params.get(list) else { return Ok(Vec::new()) };
+/// The names of a list, each with the text in the braces behind it.
+fn members<'a>(text: Option<&'a str>, list: &str) -> Result<Vec<(&'a str, Option<&'a str>)>, Fault> {
+    let Some(text) = text else { return Ok(Vec::new()) };
     let fault = |why: &str| Fault::bad(format!("{list}: {why}"));
     let mut names = Vec::new();
     let mut rest = text;
@@ -72,11 +102,14 @@ fn members<'a>(params: &'a Params, list: &str) -> Result<Vec<&'a str>, Fault> {
         if !is_name(name) {
             return Err(fault(&format!("`{name}` is no member name")));
         }
-        names.push(name);
         rest = after;
+        let mut inner = None;
         if rest.starts_with('{') {
-            rest = braces(rest).ok_or_else(|| fault("the braces are not those of a list of names"))?;
+            let next = braces(rest).ok_or_else(|| fault("the braces are not those of a list of names"))?;
+            inner = Some(&rest[1..rest.len() - next.len() - 1]);
+            rest = next;
         }
+        names.push((name, inner));
         match rest.strip_prefix(',') {
             Some(next) => rest = next,
             None if rest.is_empty() => return Ok(names),

@@ -34,7 +34,7 @@ pub(super) async fn get(State(engine): State<Engine>, call: Call) -> Result<Resp
     if call.lenient && found.entities.is_empty() {
         return Err(Fault::not_found("no entity matches"));
     }
-    Ok(answer(&call, found, page, &shape, &context, media, "/ngsi-ld/v1/entities"))
+    Ok(answer(&engine, &call, found, page, &shape, &context, media, "/ngsi-ld/v1/entities"))
 }
 
 pub(super) async fn post(State(engine): State<Engine>, call: Call, body: Bytes) -> Result<Response, Fault> {
@@ -57,7 +57,7 @@ pub(super) async fn post(State(engine): State<Engine>, call: Call, body: Bytes) 
     let query = Selection::of_body(&document, &call, &context)?.query(page)?;
     call.check_tenant(&engine)?;
     let found = engine.query(&call.identity, query).await;
-    Ok(answer(&call, found, page, &shape, &context, media, "/ngsi-ld/v1/entityOperations/query"))
+    Ok(answer(&engine, &call, found, page, &shape, &context, media, "/ngsi-ld/v1/entityOperations/query"))
 }
 
 /// Deletes the entities that match, or with `drop` or `keep` some of their attributes (clause 5.6.21).
@@ -96,7 +96,17 @@ pub(super) async fn purge(State(engine): State<Engine>, call: Call) -> Result<Re
     Ok(reply::done())
 }
 
-fn answer(call: &Call, mut found: Found, page: Page, shape: &Shape, context: &Context, media: Media, path: &str) -> Response {
+#[allow(clippy::too_many_arguments, reason = "what an answer is made of, from two handlers")]
+fn answer(
+    engine: &Engine,
+    call: &Call,
+    mut found: Found,
+    page: Page,
+    shape: &Shape,
+    context: &Context,
+    media: Media,
+    path: &str,
+) -> Response {
     let more = found.entities.len() > page.limit;
     found.entities.truncate(page.limit);
     found.entities.retain(|entity| shape.shows_something(entity));
@@ -104,13 +114,19 @@ fn answer(call: &Call, mut found: Found, page: Page, shape: &Shape, context: &Co
     let view = shape.view(context, &datasets);
     let mut out = Vec::with_capacity(64 + 512 * found.entities.len());
     let mut w = JsonWriter::new(&mut out);
+    let find = |id: &str| engine.get(&call.identity, id);
+    let links = shape.links(&find);
     let entities = found.entities.iter().map(AsRef::as_ref);
     if media == Media::GeoJson {
         ld::write_feature_collection(&mut w, entities, &view, &shape.geometry, true);
     } else {
         w.begin_array();
         for entity in entities {
-            ld::write_entity(&mut w, entity, &view, media == Media::JsonLd);
+            if links.is_empty() {
+                ld::write_entity(&mut w, entity, &view, media == Media::JsonLd);
+            } else {
+                links.write(&mut w, entity, &view, media == Media::JsonLd, &|name| shape.projection.linked(name));
+            }
         }
         w.end_array();
     }

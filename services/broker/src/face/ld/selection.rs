@@ -11,8 +11,10 @@ use super::call::Call;
 use super::projection::{self, Projection};
 use super::reply::Fault;
 use crate::engine;
+use crate::face::linked::Links;
 use crate::filter::{EntitySelector, Filter};
 use crate::restriction;
+use crate::state::SharedEntity;
 
 /// How entities are shown.
 pub(super) struct Shape {
@@ -20,7 +22,9 @@ pub(super) struct Shape {
     pub(super) sys_attrs: bool,
     /// Attributes that are shown; empty for all.
     pub(super) attributes: Vec<Name>,
-    projection: Projection,
+    pub(super) projection: Projection,
+    join: String,
+    join_level: u8,
     pub(super) lang: String,
     /// What places a GeoJSON feature.
     pub(super) geometry: Name,
@@ -50,10 +54,26 @@ impl Shape {
             sys_attrs: params.option("sysAttrs") || params.flag("sysAttrs"),
             attributes,
             projection,
+            join: match params.get("join") {
+                None | Some("@none") => String::new(),
+                Some(join @ ("inline" | "flat")) => join.to_owned(),
+                Some(other) => return Err(Fault::bad(format!("join: `{other}` is neither inline nor flat"))),
+            },
+            join_level: params.number("joinLevel").map_err(Fault::bad)?.map_or(1, |level| level.clamp(1, 8) as u8),
             lang: params.get("lang").unwrap_or_default().to_owned(),
             geometry: context.expand(params.get("geometryProperty").unwrap_or("location")),
             dataset_ids: params.list("datasetId").into_iter().map(str::to_owned).collect(),
         })
+    }
+
+    /// Whether linked entities stand beside the others and not inside of them.
+    pub(super) fn is_flat(&self) -> bool {
+        self.join == "flat"
+    }
+
+    /// The linked entities that are shown.
+    pub(super) fn links<'a>(&'a self, find: &'a dyn Fn(&str) -> Option<SharedEntity>) -> Links<'a> {
+        Links::new(&self.join, self.join_level, find)
     }
 
     /// Whether anything of the entity is left to show.

@@ -11,7 +11,7 @@ use super::selection::selectors;
 use crate::filter::EntitySelector;
 use crate::identity::Identity;
 use crate::restriction;
-use crate::subscription::{Face, Format, Subscription, Target, Trigger};
+use crate::subscription::{AttributeTrigger, Face, Format, Subscription, Target, Trigger};
 
 /// The engine's form of an expanded document. `link` is a URL for the context.
 pub(super) fn canonical(
@@ -41,6 +41,10 @@ pub(super) fn canonical(
         sys_attrs: read.sys_attrs,
         lang: read.lang.clone(),
         datasets: read.datasets.clone(),
+        picks: read.picks,
+        show_changes: read.show_changes,
+        join: read.join.clone(),
+        join_level: read.join_level,
         ..Target::default()
     };
     let mut subscription = Subscription::new(Face::Ld, identity.tenant.clone(), target);
@@ -85,9 +89,14 @@ fn trigger(on: &std::collections::BTreeSet<On>) -> Trigger {
     }
     let any = |of: &[On]| of.iter().any(|one| on.contains(one));
     Trigger {
-        created: any(&[On::EntityCreated, On::AttributeCreated]),
-        updated: any(&[On::EntityUpdated, On::AttributeCreated, On::AttributeUpdated, On::AttributeDeleted]),
+        created: any(&[On::EntityCreated]),
+        updated: any(&[On::EntityUpdated]),
         deleted: any(&[On::EntityDeleted]),
         only_modified: false,
+        attributes: AttributeTrigger {
+            created: any(&[On::AttributeCreated]),
+            updated: any(&[On::AttributeUpdated]),
+            deleted: any(&[On::AttributeDeleted]),
+        },
     }
 }

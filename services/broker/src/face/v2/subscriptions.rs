@@ -68,6 +68,7 @@ fn trigger(alterations: &[SmolStr], lenient: bool) -> Trigger {
         updated: has("entityUpdate") || has("entityChange"),
         deleted: has("entityDelete"),
         only_modified: !has("entityUpdate"),
+        ..Trigger::WRITTEN
     }
 }
 
