@@ -34,6 +34,7 @@ fn ids(rows: &[Value]) -> Vec<(String, String)> {
     ids
 }
 
+/// FAULT 1: a dead RabbitMQ connection was used on, and a deaf process went on beating.
 #[tokio::test]
 async fn rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards() {
     let Some(mut rabbit) = RabbitMq::start("rabbitmq_away_for_thirty_seconds_needs_no_hand_afterwards").await else { return };

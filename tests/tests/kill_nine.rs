@@ -19,6 +19,7 @@ fn newest(acknowledged: &Acknowledged) -> Vec<(String, u64)> {
     acknowledged.lock().unwrap().iter().map(|(id, value)| (id.clone(), *value)).collect()
 }
 
+/// F 29: nothing outlived a restart.
 #[tokio::test]
 async fn twenty_kills_lose_nothing_acknowledged_and_double_no_task() {
     let site = Site::new("001");

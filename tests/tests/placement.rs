@@ -99,6 +99,7 @@ async fn a_task_follows_its_input_to_another_site_and_keeps_its_name() {
     .await;
 }
 
+/// FAULT 19: which task an exclusive one pauses depended on the order of events.
 #[tokio::test]
 async fn an_exclusive_intent_pauses_the_others_and_they_resume_after_it() {
     let site = Site::new("001");

@@ -48,6 +48,7 @@ mod tests {
         }
     }
 
+    /// FAULT 32: the routing key of task updates matched no binding.
     #[test]
     fn fogflows_own_keys_match_as_rabbitmq_matches_them() {
         for (pattern, key, expected) in [

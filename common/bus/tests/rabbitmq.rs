@@ -86,6 +86,7 @@ async fn restarts(kill: bool) {
     publisher.close().await;
 }
 
+/// FAULT 1: a dead RabbitMQ connection was used on, and a deaf process went on beating.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_and_starts_again_loses_no_confirmed_message() {
     restarts(false).await;

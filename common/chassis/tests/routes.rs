@@ -75,6 +75,7 @@ async fn each_declared_route_lets_in_exactly_those_that_its_access_names() {
     }
 }
 
+/// F 27: no time limits, no body limits, a new connection and thread of work for each notification.
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_in_the_faces_form_with_a_length_and_in_chunks() {
     let (_process, addr) = server().await;
@@ -137,6 +138,7 @@ async fn the_openapi_document_shows_every_route_with_its_access_and_path_paramet
     assert_eq!(document["paths"]["/health"]["get"]["x-access"], "anyone");
 }
 
+/// F 25: no access control, any URL was called, TLS was not verified, any page could write.
 #[tokio::test]
 async fn a_page_of_another_origin_may_call_public_routes_with_patch_and_fiware_headers_and_without_credentials() {
     let (_process, addr) = server().await;

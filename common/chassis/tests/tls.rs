@@ -34,6 +34,7 @@ fn installation(folder: &Path) -> Config {
     }
 }
 
+/// F 25: no access control, any URL was called, TLS was not verified, any page could write.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_clients_with_a_certificate_of_the_installation_are_answered() {
     let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -37,6 +37,7 @@ fn without_anything_a_node_is_complete_and_speaks_to_its_own_machine_only() {
     assert_eq!(config.bus.engine, None);
 }
 
+/// D 12: sample configurations without heartbeat keys: brokers and workers vanished within seconds.
 #[test]
 fn the_configuration_at_the_root_of_the_project_is_valid_and_warns_of_nothing() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.json");

@@ -35,6 +35,7 @@ fn count(node: &Node, what: &str) -> usize {
     node.json(&["get", what]).as_array().map_or(0, Vec::len)
 }
 
+/// D 17: the command line did not fit the services, and did not use the name it was given.
 #[test]
 fn apply_get_logs_delete_backup_and_restore_work_on_a_real_node() {
     let mut node = Node::new();
@@ -94,6 +95,7 @@ fn upstreams_database_is_imported_and_what_is_wrong_in_it_is_named() {
     assert!(node.ok(&["get", "operators"]).contains("fogflow/dummy:latest"));
 }
 
+/// FAULT 31: the templates for functions started in test mode.
 #[test]
 fn a_function_that_was_just_made_runs() {
     let mut node = Node::new();
@@ -126,6 +128,7 @@ async fn call(http: &reqwest::Client, base: &str, method: &str, path: &str, head
     request.send().await.unwrap().status()
 }
 
+/// F 25: no access control, any URL was called, TLS was not verified, any page could write.
 #[tokio::test]
 async fn each_route_of_each_service_declares_its_access_and_refuses_whom_it_must() {
     let mut node = Node::new();

@@ -135,6 +135,7 @@ async fn fault_29_upstreams_python_and_node_agents_run_unchanged_in_images_of_de
     }
 }
 
+/// D 21: the clean-up script deleted every container and image of the machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_4_containers_outlive_a_killed_and_an_ended_worker_and_are_adopted_or_removed() {
     let Some(engine) = Engine::shared().await else { return };

@@ -40,6 +40,7 @@ async fn a_task_starts_gets_its_input_publishes_its_output_and_leaves_nothing_be
     world.terminate().await;
 }
 
+/// FAULT 32: the routing key of task updates matched no binding.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_18_and_36_running_is_reported_only_when_the_task_listens_and_its_info_names_the_intent() {
     if !has("python3") {

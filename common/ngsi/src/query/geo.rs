@@ -194,6 +194,7 @@ mod tests {
 
     const SQUARE: &str = "[[[0,0],[10,0],[10,10],[0,10],[0,0]]]";
 
+    /// F 32: NGSI-LD: ids with a suffix, attribute routes that found nothing, one watched attribute kept, miles and swapped coordinates.
     #[test]
     fn distances_are_metres_and_coordinates_longitude_first() {
         let near = query("near;maxDistance==1000", "Point", "[8.6,49.4]");

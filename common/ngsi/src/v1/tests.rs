@@ -183,6 +183,7 @@ fn subscriptions_read_back() {
     assert_eq!(created, r#"{"subscribeResponse":{"subscriptionId":"s1"},"subscribeError":{"subscriptionId":"s1","errorCode":{"code":0}}}"#);
 }
 
+/// F 30: empty bodies, code 0 and missing lists in answers.
 #[test]
 fn a_query_response_always_has_its_list() {
     let mut out = Vec::new();

@@ -115,6 +115,7 @@ pub(crate) async fn counting_from_many_tasks_loses_nothing(fixture: impl Fixture
     assert_eq!(store.get(&key("counter")).await.unwrap(), Some(document(key("counter"), 200, 200, Some("200"))));
 }
 
+/// F 39: SQL was put together from requests.
 pub(crate) async fn values_come_back_as_they_were(mut fixture: impl Fixture) {
     let values: Vec<Bytes> = vec![
         Bytes::new(),

@@ -86,6 +86,7 @@ fn filed(number: usize, mut subscription: Subscription) -> Arc<Watch<usize>> {
 }
 
 proptest! {
+    /// F 26: each registration and update looked at every subscription.
     #[test]
     fn the_index_finds_exactly_what_brute_force_finds(
         subscriptions in proptest::collection::vec(subscription(), 0..12),

@@ -52,6 +52,7 @@ async fn a_subscriber_that_returns_gets_the_newest_state_of_each_entity_f6() {
     assert_eq!(order, (100..110).map(Value::from).collect::<Vec<_>>());
 }
 
+/// FAULT 29: tasks answer a notification with 404 when they have taken it.
 #[tokio::test]
 async fn any_completed_exchange_counts_for_v1_tasks() {
     let (broker, sink) = (Broker::alone().await, Sink::start().await);

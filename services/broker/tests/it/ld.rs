@@ -36,6 +36,7 @@ fn problem(reply: &Reply) -> &str {
     reply.json["type"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default()
 }
 
+/// F 32: NGSI-LD: ids with a suffix, attribute routes that found nothing, one watched attribute kept, miles and swapped coordinates.
 #[tokio::test]
 async fn an_entity_lives_through_all_of_its_operations() {
     let broker = Broker::alone().await;

@@ -12,6 +12,7 @@ async fn values(sink: &Sink, expected: &[(&str, Value)]) {
     until("the expected notifications", || holds(sink.values() == expected, format!("{:?}", sink.values()))).await;
 }
 
+/// F 28: an error answer counted as delivered; notifications overtook each other.
 #[tokio::test]
 async fn the_present_state_comes_first_then_every_change_in_order_exactly_once() {
     let (broker, sink) = (Broker::alone().await, Sink::start().await);

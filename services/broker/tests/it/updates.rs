@@ -163,6 +163,7 @@ async fn tenants_and_service_paths_do_not_see_each_other() {
     assert_eq!(broker.post("/ngsi10/queryContext", &query).await.json["contextResponses"], json!([]));
 }
 
+/// F 19: entities without a place were inside every area.
 #[tokio::test]
 async fn queries_filter_by_type_pattern_attributes_and_place() {
     let broker = Broker::alone().await;

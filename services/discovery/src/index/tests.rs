@@ -47,6 +47,7 @@ fn seen(events: &[Event]) -> Vec<(&str, EventKind)> {
     events.iter().map(|event| (event.registration.key.id.as_str(), event.kind)).collect()
 }
 
+/// FAULT 22: the type `Home` also selected `SmartHome`.
 #[test]
 fn types_are_exact_and_id_patterns_unanchored() {
     let mut index = Index::default();
