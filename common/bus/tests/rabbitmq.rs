@@ -97,6 +97,7 @@ async fn a_server_that_is_killed_loses_no_confirmed_message() {
     restarts(true).await;
 }
 
+/// FAULT 1: a dead RabbitMQ connection was used on, and a deaf process went on beating.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn components_may_start_before_the_server() {
     let Some(mut server) = RabbitMq::start("components_may_start_before_the_server").await else { return };

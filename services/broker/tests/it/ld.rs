@@ -192,6 +192,7 @@ fn interest(sink: &Sink) -> Value {
     })
 }
 
+/// F 32: NGSI-LD: ids with a suffix, attribute routes that found nothing, one watched attribute kept, miles and swapped coordinates.
 #[tokio::test]
 async fn a_subscription_is_told_shown_changed_and_ended() {
     let (broker, sink) = (Broker::alone().await, Sink::start().await);
