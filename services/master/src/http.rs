@@ -70,7 +70,7 @@ async fn tasks(State(master): State<Arc<Master>>, Query(query): Query<TaskQuery>
 }
 
 async fn intents(State(master): State<Arc<Master>>) -> Json<Vec<IntentState>> {
-    Json(master.read(|state| state.intent_states().cloned().collect()))
+    Json(master.read(|state| state.shown_intents()))
 }
 
 /// Answers as soon as the state has it; nothing is asked back before. Discovery takes `responseCode.code` 200 for delivered, and

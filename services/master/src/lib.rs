@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, UsageError, http_client, serve};
+use fogflow_chassis::{CancellationToken, Process, Security, UsageError, http_client, serve};
 use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
 use fogflow_config::{Config, StoreEngine};
 use fogflow_orchestration::{Location, MasterProfile};
@@ -126,11 +126,11 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let tasks = &process.tasks;
     tasks.spawn_critical("master reconciler", reconciler::run(Arc::clone(&master)));
     tasks.spawn_critical("master lease", lease::run(Arc::clone(&master), former_holder));
-    tasks.spawn_critical("master registry", registry::run(Arc::clone(&master), registry_read));
-    tasks.spawn_critical("master subscriptions", discovery::run(Arc::clone(&master)));
-    tasks.spawn_critical("master lookups", discovery::look_up(Arc::clone(&master)));
-    tasks.spawn_critical("master report", report::run(Arc::clone(&master)));
-    tasks.spawn_critical("master entities", entities::run(Arc::clone(&master)));
+    tasks.spawn_critical("master registry", until_shutdown(process.shutdown.clone(), registry::run(Arc::clone(&master), registry_read)));
+    tasks.spawn_critical("master subscriptions", until_shutdown(process.shutdown.clone(), discovery::run(Arc::clone(&master))));
+    tasks.spawn_critical("master lookups", until_shutdown(process.shutdown.clone(), discovery::look_up(Arc::clone(&master))));
+    tasks.spawn_critical("master report", until_shutdown(process.shutdown.clone(), report::run(Arc::clone(&master))));
+    tasks.spawn_critical("master entities", until_shutdown(process.shutdown.clone(), entities::run(Arc::clone(&master))));
     tasks.spawn_critical("master storage", persist::run(Arc::clone(&master), store));
     tasks.spawn_critical("master greeting", messages::greet(Arc::clone(&master), bus_connected));
     {
@@ -138,6 +138,14 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
         tasks.spawn_restarting("master messages", move || messages::consume(Arc::clone(&master)));
     }
     Ok(Running { rest, agent, master: MasterHandle(master) })
+}
+
+/// Work that may be cut anywhere: a call that hangs must not hold up the end of the process.
+async fn until_shutdown(shutdown: CancellationToken, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        outcome = work => outcome,
+    }
 }
 
 fn identity(config: &Config) -> Identity {

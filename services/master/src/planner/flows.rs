@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use fogflow_orchestration::{EntityDetail, Operator, ServiceIntent, Topology};
+use fogflow_orchestration::{EntityDetail, Operator, ServiceIntent, Topology, ids};
 
 use super::flow::{Flow, FlowKey, Selector, flows_of};
 use super::grouping::{Grouping, Instance, Regrouped, StreamChange};
@@ -148,9 +148,10 @@ impl Planner {
             Some(detail) => known.insert(id.clone(), detail.clone()),
             None => known.remove(&id),
         };
-        for (flow, stream) in self.readers.get(selector).into_iter().flatten() {
-            let change = StreamChange { stream: *stream, entity: id.clone(), detail: detail.clone() };
-            self.regroup.entry(flow.clone()).or_default().push(change);
+        for (key, stream) in self.readers.get(selector).into_iter().flatten() {
+            let own = self.flows.get(key).is_some_and(|state| state.publishes(&spec.entity_type, &id));
+            let change = StreamChange { stream: *stream, entity: id.clone(), detail: detail.clone().filter(|_| !own) };
+            self.regroup.entry(key.clone()).or_default().push(change);
         }
     }
 
@@ -202,6 +203,7 @@ impl Planner {
         state.tasks.insert(id.clone());
         let Some(task) = self.tasks.get_mut(&id) else {
             let place = Place::Waiting(String::new());
+            self.disown_outputs(&flow, &id);
             self.tasks.insert(id.clone(), PlannedTask { flow, instance: Arc::new(instance), place });
             self.unplaced.insert(id.clone());
             self.changed.insert(id);
@@ -226,5 +228,31 @@ impl Planner {
         if (moved || other_flow) && !self.unplaced.contains(&id) {
             self.review.insert(id);
         }
+    }
+
+    /// A new task of a flow that reads a type which it publishes: should its output be there already (after a restart), it is no
+    /// input of the flow any more.
+    fn disown_outputs(&mut self, flow: &Flow, task: &str) {
+        for (stream, spec) in flow.streams.iter().enumerate() {
+            for (index, _) in flow.outputs.iter().enumerate().filter(|(_, output)| **output == spec.selector.entity_type) {
+                let entity: Arc<str> = ids::output_id(&spec.selector.entity_type, ids::suffix_of(task), index + 1).into();
+                if self.entities.get(&spec.selector.id).is_some_and(|entities| entities.contains_key(&entity)) {
+                    self.regroup.entry(flow.key.clone()).or_default().push(StreamChange { stream, entity, detail: None });
+                }
+            }
+        }
+    }
+}
+
+impl FlowState {
+    /// Whether an entity is the output of one of the flow's own tasks. A flow does not read what it publishes: a function from a
+    /// type to the same type would otherwise start a task for the output of each task, without end.
+    fn publishes(&self, entity_type: &str, entity: &str) -> bool {
+        let Some(number) = self.flow.outputs.iter().position(|output| output == entity_type) else { return false };
+        let suffix = entity.strip_prefix(entity_type).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.rsplit_once('.'));
+        suffix.is_some_and(|(suffix, n)| {
+            n.parse::<usize>().is_ok_and(|n| n > number)
+                && self.tasks.contains(ids::task_id(&self.flow.topology, &self.flow.key.task, suffix).as_str())
+        })
     }
 }

@@ -15,9 +15,7 @@ impl Planner {
     /// Brings the plan up to date with everything that was said since the last time, and returns the tasks that are new,
     /// changed, moved or gone.
     pub fn settle(&mut self) -> BTreeSet<Arc<str>> {
-        for (key, changes) in std::mem::take(&mut self.regroup) {
-            self.regroup_flow(&key, changes);
-        }
+        self.regroup();
         loop {
             self.place_waiting();
             if !self.improve() {
@@ -29,6 +27,15 @@ impl Planner {
         changed
     }
 
+    /// Lets the flows see what changed. A new task can make its own output, which is there already, unread: then once more.
+    fn regroup(&mut self) {
+        while !self.regroup.is_empty() {
+            for (key, changes) in std::mem::take(&mut self.regroup) {
+                self.regroup_flow(&key, changes);
+            }
+        }
+    }
+
     /// Intents whose state may have changed since this was asked for last.
     pub fn take_touched_intents(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.touched_intents)
@@ -36,9 +43,7 @@ impl Planner {
 
     /// The first settling of a new leader: tasks go where they were, and nothing moves to a better place yet.
     pub fn settle_first(&mut self) {
-        for (key, changes) in std::mem::take(&mut self.regroup) {
-            self.regroup_flow(&key, changes);
-        }
+        self.regroup();
         self.room = true;
         self.place_waiting();
         self.review.clear();

@@ -345,3 +345,37 @@ fn a_task_without_inputs_runs_once() {
     fill(&mut input, &[]);
     assert_eq!(plan(&input).tasks.len(), 1);
 }
+
+#[test]
+fn a_flow_from_a_type_to_the_same_type_does_not_feed_on_itself() {
+    let mut same = topology("t", &[("A", "EntityID")]);
+    same.tasks[0].output_streams[0].entity_type = "A".to_owned();
+    let output_of = |planner: &Planner| {
+        let id = planner.tasks().keys().next().cloned().expect("a task");
+        fogflow_orchestration::ids::output_id("A", fogflow_orchestration::ids::suffix_of(&id), 1)
+    };
+    let start = || {
+        let mut planner = Planner::new(Policy::default());
+        planner.set_registry(&[operator("op")], std::slice::from_ref(&same), &[intent("i", "t")]);
+        planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
+        let selector = planner.selectors().keys().next().cloned().expect("a selector");
+        (planner, selector)
+    };
+    let (mut planner, selector) = start();
+    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None)));
+    planner.settle();
+    let output = output_of(&planner);
+    planner.set_entity(&selector, &output, Some(entity(&output, "A", None)));
+    planner.settle();
+    assert_eq!(planner.tasks().len(), 1);
+    // After a restart the output may be known before the device.
+    let (mut planner, selector) = start();
+    planner.set_entity(&selector, &output, Some(entity(&output, "A", None)));
+    planner.settle();
+    assert_eq!(planner.tasks().len(), 1, "an entity of another flow, as far as is known");
+    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None)));
+    planner.settle();
+    let inputs: Vec<&str> = planner.tasks().values().map(|task| task.instance.inputs[0].id.as_str()).collect();
+    assert_eq!(inputs, ["d1"]);
+    assert_eq!(planner.load_of("W1"), Some((1, 9)));
+}

@@ -158,13 +158,17 @@ impl State {
         };
         let differing: Vec<String> = self.differing.iter().filter(|worker| rested(&self.whole_sent, worker)).cloned().collect();
         due.extend(differing);
+        if due.is_empty() {
+            return;
+        }
+        let mut planned = self.planned_on(&due);
         for worker in due {
             self.differing.remove(&worker);
             let ours = self.workers.get(&worker).is_some_and(|known| known.alive && !known.is_upstream());
             if !ours {
                 continue;
             }
-            let wanted = self.tasks_planned_on(&worker);
+            let wanted = planned.remove(&worker).unwrap_or_default();
             let planner = &self.planner;
             let copies = &self.copies;
             // Some(true): runs elsewhere. Some(false): shall run elsewhere, does not yet. None: nobody asks for it.
@@ -181,13 +185,17 @@ impl State {
         }
     }
 
-    fn tasks_planned_on(&self, worker: &str) -> Vec<ScheduledTaskInstance> {
-        let here = |task: &&PlannedTask| task.worker().is_some_and(|planned| **planned == *worker);
-        let message = |task: &PlannedTask| match &task.place {
-            Place::On { worker, artefact } => Some(self.message(task, worker, artefact)),
-            Place::Impossible(_) | Place::Waiting(_) => None,
-        };
-        self.planner.tasks().values().filter(here).filter_map(message).collect()
+    /// The messages of all tasks that are planned on these workers.
+    fn planned_on(&self, workers: &BTreeSet<String>) -> HashMap<String, Vec<ScheduledTaskInstance>> {
+        let mut planned: HashMap<String, Vec<ScheduledTaskInstance>> = HashMap::new();
+        for task in self.planner.tasks().values() {
+            if let Place::On { worker, artefact } = &task.place
+                && workers.contains(&**worker)
+            {
+                planned.entry(worker.to_string()).or_default().push(self.message(task, worker, artefact));
+            }
+        }
+        planned
     }
 
     fn add_prefetches(&mut self, orders: &mut BTreeMap<String, Vec<Order>>) {

@@ -87,6 +87,22 @@ impl State {
         self.copies.tasks().flat_map(|id| self.copies.of_task(id)).filter_map(row).collect()
     }
 
+    /// The states of all intents, for display. A master that does not lead knows only which have running tasks.
+    #[must_use]
+    pub fn shown_intents(&self) -> Vec<IntentState> {
+        if self.open {
+            return self.intents.values().cloned().collect();
+        }
+        let running: std::collections::BTreeSet<String> =
+            self.overheard_rows(None).into_iter().filter(|row| row.status == TaskState::Running).map(|row| row.service_intent_id).collect();
+        let state = |id: &str| IntentState {
+            id: id.to_owned(),
+            status: if running.contains(id) { "active" } else { "pending" }.to_owned(),
+            reason: "as seen by a master that does not lead".to_owned(),
+        };
+        self.planner.intent_ids().map(state).collect()
+    }
+
     /// The states of all intents.
     pub fn intent_states(&self) -> impl Iterator<Item = &IntentState> {
         self.intents.values()

@@ -13,6 +13,8 @@ use crate::planner::Selector;
 
 /// Notifications that may wait for their subscription to become known (FAULT 15), and for how long.
 const PARKED_LIMIT: usize = 256;
+/// Entities in all of them together.
+const PARKED_ENTITIES: usize = 50_000;
 const PARKED_FOR: Duration = Duration::from_secs(30);
 /// Upstream registers an entity before it stores it (FAULT 16): its broker is asked again after these pauses.
 const LOOKUP_PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000)];
@@ -232,10 +234,13 @@ impl Watches {
 
     fn park(&mut self, notification: NotifyContextAvailabilityRequest, now: Instant) {
         self.parked.retain(|(at, _)| now.saturating_duration_since(*at) < PARKED_FOR);
-        if self.parked.len() >= PARKED_LIMIT {
+        self.parked.push_back((now, notification));
+        let entities = |parked: &VecDeque<(Instant, NotifyContextAvailabilityRequest)>| -> usize {
+            parked.iter().map(|(_, notification)| notification.responses.len()).sum()
+        };
+        while self.parked.len() > PARKED_LIMIT || entities(&self.parked) > PARKED_ENTITIES {
             self.parked.pop_front();
         }
-        self.parked.push_back((now, notification));
     }
 
     /// Ids of subscriptions whose notifications nobody has claimed for a while.
