@@ -5,6 +5,7 @@
 mod checklist;
 mod delivery;
 mod discovery;
+mod faults;
 mod faulty;
 mod federation;
 mod harness;
