@@ -42,6 +42,8 @@ use crate::live::Hub;
 use crate::photos::Photos;
 use crate::registry::{Changed, Registry};
 
+/// A call to the cloud broker: short enough that a user who waits for it is answered within five seconds.
+const CLOUD_PATIENCE: Duration = Duration::from_secs(4);
 /// Longer than listeners wait for requests under way.
 const LONGEST_USE: Duration = Duration::from_secs(12);
 
@@ -82,7 +84,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
         _user: users.token(),
         registry: Arc::new(registry),
         hub,
-        cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()))),
+        cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()).with_timeout(CLOUD_PATIENCE))),
         discovery: DiscoveryClient::new(Endpoint::new(http.clone(), &config.discovery_url()).with_timeout(feeds::PATIENCE)),
         master: MasterClient::new(Endpoint::new(http.clone(), &config.master_url()).with_timeout(feeds::PATIENCE)),
         watched: watch::Watched::default(),
@@ -103,7 +105,8 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let encrypted = SocketAddr::new(config.listen_ip(), config.designer.https_web_srv_port);
     serve_tls_for_pages(process, "designer", encrypted, router, &config).await?;
 
-    spawn(process, &app, &bus, agent);
+    let running = Running { address, agent };
+    spawn(process, &app, &bus, running);
     app.hub.probed("designer", &format!("http://{address}"), Ok((fogflow_chassis::VERSION.to_owned(), Some(true))));
     // Requests under way and tasks may still write after shutdown began: the store closes when nobody can any more.
     let shutdown = process.shutdown.clone();
@@ -118,45 +121,49 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
         }
     });
     loaded.ready();
-    Ok(Running { address, agent })
+    Ok(running)
 }
 
-fn spawn(process: &Process, app: &Shared, bus: &SharedBus, agent: SocketAddr) {
+/// Each task holds the app, and with it the store, until it has ended.
+fn spawn(process: &Process, app: &Shared, bus: &SharedBus, Running { address, agent }: Running) {
     let tasks = &process.tasks;
-    let shutdown = &process.shutdown;
-    let holder = format!("designer/{}", uuid::Uuid::new_v4());
+    // The same after a restart, which then need not wait for its own lease to end; another for each replica.
+    let holder = format!("designer/{}/{address}", rustix::system::uname().nodename().to_string_lossy());
     {
-        let (registry, bus, shutdown) = (Arc::clone(&app.registry), Arc::clone(bus), shutdown.clone());
+        let (app, bus) = (Arc::clone(app), Arc::clone(bus));
         tasks.spawn_restarting("publish outbox", move || {
-            outbox::publish(Arc::clone(&registry), Arc::clone(&bus), holder.clone(), shutdown.clone())
+            outbox::publish(Arc::clone(&app.registry), Arc::clone(&bus), holder.clone(), app.shutdown.clone())
         });
     }
     {
-        let (registry, shutdown) = (Arc::clone(&app.registry), shutdown.clone());
+        let app = Arc::clone(app);
         tasks.spawn_restarting("follow store", move || {
-            let (registry, shutdown) = (Arc::clone(&registry), shutdown.clone());
+            let app = Arc::clone(&app);
             async move {
                 tokio::select! {
-                    () = shutdown.cancelled() => Ok(()),
-                    ended = registry.follow() => ended,
+                    () = app.shutdown.cancelled() => Ok(()),
+                    ended = app.registry.follow() => ended,
                 }
             }
         });
     }
     {
-        let (registry, cloud, shutdown) = (Arc::clone(&app.registry), app.cloud.clone(), shutdown.clone());
+        let app = Arc::clone(app);
         tasks.spawn_restarting("keep devices and subscriptions", move || {
-            cloud::keep::run(Arc::clone(&registry), cloud.clone(), shutdown.clone())
+            cloud::keep::run(Arc::clone(&app.registry), app.cloud.clone(), app.shutdown.clone())
         });
     }
     {
-        let (cloud, watched, shutdown) = (app.cloud.clone(), app.watched.clone(), shutdown.clone());
+        let app = Arc::clone(app);
         let reference = agent_url(&app.config, agent);
-        tasks.spawn_restarting("watch entities", move || watch::keep(cloud.clone(), reference.clone(), watched.clone(), shutdown.clone()));
+        tasks.spawn_restarting("watch entities", move || {
+            watch::keep(app.cloud.clone(), reference.clone(), app.watched.clone(), app.shutdown.clone())
+        });
     }
     let bus_address = match app.config.bus.engine {
-        Some(BusEngine::Inprocess) => "in this process".to_owned(),
-        _ => without_credentials(&app.config.amqp_url()),
+        // `fogflow up` hands its own bus in; the main of a designer alone says RabbitMQ.
+        Some(BusEngine::Inprocess) | None => "in this process".to_owned(),
+        Some(BusEngine::Rabbitmq) => without_credentials(&app.config.amqp_url()),
     };
     feeds::spawn(process, app, bus, &bus_address);
 }

@@ -20,6 +20,8 @@ use crate::registry::{Action, Registry};
 /// With several replicas one of them publishes: whoever has this lease.
 const LEASE: &str = "designer-outbox";
 const LEASE_TTL: Duration = Duration::from_secs(3);
+/// How often a replica that may not publish asks whether it may.
+const LEASE_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Publishes what is in the outbox, for as long as the process runs.
@@ -29,12 +31,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) async fn publish(registry: Arc<Registry>, bus: SharedBus, holder: String, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut failures: u32 = 0;
     loop {
-        let drained = if registry.read().outbox.is_empty() { true } else { drain(&registry, &bus, &holder).await? };
-        failures = if drained { 0 } else { failures.saturating_add(1) };
-        let pause = if drained { LONGEST_PAUSE } else { backoff(failures) };
+        let state = if registry.read().outbox.is_empty() { Drain::Empty } else { drain(&registry, &bus, &holder).await? };
+        failures = if state == Drain::Refused { failures.saturating_add(1) } else { 0 };
+        let pause = match state {
+            Drain::Empty => LONGEST_PAUSE,
+            Drain::NotOurs => LEASE_RETRY,
+            Drain::Refused => backoff(failures),
+        };
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = registry.outbox_filled(), if drained => {}
+            () = registry.outbox_filled(), if state == Drain::Empty => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -43,16 +49,27 @@ pub(crate) async fn publish(registry: Arc<Registry>, bus: SharedBus, holder: Str
     Ok(())
 }
 
-/// Publishes in order until the outbox is empty (`true`) or the bus refuses (`false`).
-async fn drain(registry: &Registry, bus: &SharedBus, holder: &str) -> anyhow::Result<bool> {
+/// Why publishing came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Nothing waits.
+    Empty,
+    /// Another replica publishes.
+    NotOurs,
+    /// The bus took no message.
+    Refused,
+}
+
+/// Publishes in order for as long as there is something and the bus takes it.
+async fn drain(registry: &Registry, bus: &SharedBus, holder: &str) -> anyhow::Result<Drain> {
     loop {
         let contents = registry.read();
         let mut waiting: Vec<_> = contents.outbox.entries().collect();
         if waiting.is_empty() {
-            return Ok(true);
+            return Ok(Drain::Empty);
         }
         if !registry.store().lease(LEASE, holder, LEASE_TTL).await?.granted {
-            return Ok(false);
+            return Ok(Drain::NotOurs);
         }
         waiting.sort_by_key(|(_, entry)| entry.sequence);
         let mut sent = Vec::new();
@@ -76,7 +93,7 @@ async fn drain(registry: &Registry, bus: &SharedBus, holder: &str) -> anyhow::Re
             .await?;
         if let Some(error) = refused {
             tracing::warn!(%error, waiting = registry.read().outbox.len(), "the bus took no message; it stays in the outbox");
-            return Ok(false);
+            return Ok(Drain::Refused);
         }
     }
 }

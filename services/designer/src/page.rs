@@ -53,12 +53,21 @@ pub(crate) async fn index() -> Response {
     response
 }
 
-/// `GET /assets/{*path}`: files of the built page; their names change with their content.
+/// `GET /assets/{*path}`: files of the built page; their names change with their content. The build puts a compressed one beside each.
 pub(crate) async fn asset(Path(path): Path<String>, headers: HeaderMap) -> ApiResult<Response> {
-    let file = Built::get(&format!("assets/{path}")).ok_or_else(|| ApiError::missing("file", &path))?;
+    let plain = Built::get(&format!("assets/{path}")).ok_or_else(|| ApiError::missing("file", &path))?;
+    let media_type = plain.metadata.mimetype().to_owned();
+    let takes_gzip = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|list| list.contains("gzip"));
+    let compressed = if takes_gzip { Built::get(&format!("assets/{path}.gz")) } else { None };
+    let is_compressed = compressed.is_some();
+    let file = compressed.unwrap_or(plain);
     let etag = format!("\"{}\"", file.metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let media_type = file.metadata.mimetype().to_owned();
-    Ok(cached(&headers, &etag, &media_type, "public, max-age=31536000, immutable", Body::from(file.data)))
+    let mut response = cached(&headers, &etag, &media_type, "public, max-age=31536000, immutable", Body::from(file.data));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if is_compressed {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
 }
 
 /// `GET /plain.js`

@@ -333,6 +333,9 @@ async fn the_page_and_its_files_are_served_under_a_strict_policy() {
     let file = designer.http.get(designer.url(&format!("/{script}"))).send().await.unwrap();
     assert_eq!(file.status(), 200);
     if let Some(etag) = file.headers().get("etag").cloned() {
+        let squeezed = designer.http.get(designer.url(&format!("/{script}"))).header("accept-encoding", "gzip").send().await.unwrap();
+        assert_eq!(squeezed.headers()["content-encoding"], "gzip");
+        assert!(squeezed.bytes().await.unwrap().len() * 2 < file.bytes().await.unwrap().len());
         let again = designer.http.get(designer.url(&format!("/{script}"))).header("if-none-match", etag).send().await.unwrap();
         assert_eq!(again.status(), 304);
         assert!(again.headers()["cache-control"].to_str().unwrap().contains("immutable"));

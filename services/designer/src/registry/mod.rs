@@ -21,7 +21,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::records::{OutgoingMessage, Record};
 
 /// How often a write is tried again after another replica was first.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 /// How many documents are read at once.
 const PAGE: usize = 512;
 

@@ -54,7 +54,11 @@ pub(super) async fn put_device(State(app): State<Shared>, bytes: Bytes) -> ApiRe
                     .await?;
                 return Err(ApiError::bad(format!("device {:?}: {error}", device.id)));
             }
-            Err(_) => away = true,
+            // The others would only wait as long; they are created when the broker is back.
+            Err(_) => {
+                away = true;
+                break;
+            }
         }
     }
     let answer = match made_ids.first() {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::{Stream, stream};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -57,10 +58,7 @@ impl Reader {
 }
 
 /// See the module. `Last-Event-ID` resumes.
-pub(super) async fn events(
-    State(app): State<Shared>,
-    headers: HeaderMap,
-) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
+pub(super) async fn events(State(app): State<Shared>, headers: HeaderMap) -> ApiResult<Response> {
     let permit = Arc::clone(&app.streams)
         .try_acquire_owned()
         .map_err(|_| ApiError::unavailable(format!("{MOST_STREAMS} event streams are open already; try again later")))?;
@@ -78,7 +76,9 @@ pub(super) async fn events(
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         let event = Event::default().id(frame.id.as_str()).event(frame.event).data(frame.data.as_str()).retry(Duration::from_secs(1));
-        Some((Ok(event), reader))
+        Some((Ok::<_, Infallible>(event), reader))
     });
-    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+    let stream = Sse::new(frames).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)));
+    // nginx would gather events before it passes them on.
+    Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], stream).into_response())
 }

@@ -58,6 +58,14 @@ impl Designer {
         Designer { running, http, config: config.clone(), process }
     }
 
+    /// Starts one on this bus and over this store.
+    pub async fn start_over(config: &Config, bus: SharedBus, store: fogflow_store::SharedStore) -> Self {
+        let process = Process::new("fogflow-designer");
+        let running = fogflow_designer::start_with(Arc::new(config.clone()), &process, bus, store).await.expect("the designer starts");
+        let http = fogflow_chassis::http_client(config).expect("a client");
+        Designer { running, http, config: config.clone(), process }
+    }
+
     /// Ends it in order, as a signal does.
     pub async fn stop(self) {
         let Designer { process, http, .. } = self;
