@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod node;
+pub mod otlp;
 pub mod proxy;
 pub mod servers;
 pub mod sink;

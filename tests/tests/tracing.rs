@@ -1,0 +1,62 @@
+//! OpenTelemetry: one trace from an update to the task that it starts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fogflow_tests::otlp::Collector;
+use fogflow_tests::tasks::{ECHO, in_state, register_function, tasks_when};
+use fogflow_tests::{Http, Site, http, wait_for};
+use reqwest::Method;
+use serde_json::json;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// The way of an update, each step with the service that takes it.
+const WAY: [(&str, &str); 10] = [
+    ("broker", "POST /ngsi10/updateContext"),
+    ("broker", "register entities"),
+    ("discovery", "POST /ngsi9/registerContext"),
+    ("discovery", "notify availability"),
+    ("master", "POST /notifyContextAvailability"),
+    ("master", "give orders"),
+    ("worker", "obey order"),
+    ("worker", "start task"),
+    ("broker", "POST /ngsi10/subscribeContext"),
+    ("broker", "notify"),
+];
+
+#[tokio::test]
+async fn one_trace_follows_an_update_from_the_broker_to_the_task_it_starts() {
+    let collector = Collector::start().await;
+    let site = Site::new("001").with(|config| config["telemetry"] = json!({"otlp_endpoint": collector.url}));
+    let _node = site.up(&["--no-demo"]).await;
+    let http = Http::new();
+    register_function(&site, "echo", "Thing", ECHO, json!({})).await;
+    // Before that, the entity would be part of what a new subscription finds, which no update has caused.
+    let watched = format!("{}/ngsi9/subscription", site.url("discovery"));
+    wait_for("the master to watch for the type", Duration::from_secs(20), async || {
+        let all = http.ok(&watched).await?.to_string();
+        if all.contains("\"Thing\"") { Ok(()) } else { Err(all) }
+    })
+    .await;
+
+    let update = http::update("Thing.1", "Thing", &[("value", json!(7))]).to_string().into_bytes();
+    let caller = format!("00-{TRACE}-{CALLER}-01");
+    let url = format!("{}/ngsi10/updateContext", site.url("broker"));
+    let (_, answer) = http.send(Method::POST, &url, &[("traceparent", &caller)], Some(update)).await.unwrap();
+    assert!(http::acknowledged(&answer), "{answer}");
+    tasks_when(&site, "one running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
+
+    let spans = wait_for("spans of every step of the way", Duration::from_secs(30), async || {
+        let spans = collector.of_trace(TRACE);
+        let missing: Vec<_> =
+            WAY.iter().filter(|(service, name)| !spans.iter().any(|span| span.service == *service && span.name == *name)).collect();
+        if missing.is_empty() { Ok(spans) } else { Err(format!("without {missing:?}: {spans:#?}")) }
+    })
+    .await;
+    let known: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).chain([CALLER]).collect();
+    for span in &spans {
+        assert!(known.contains(span.parent.as_str()), "{span:?} has no known cause in {spans:#?}");
+    }
+}
