@@ -49,7 +49,7 @@ fn world(tasks: usize, workers: usize, qos: &str) -> Desired {
             id: format!("Worker.{number:04}"),
             location: Location { latitude, longitude },
             os: "linux".to_owned(),
-            hardware: if number % 4 == 0 { "arm64" } else { "amd64" }.to_owned(),
+            hardware: if number.is_multiple_of(4) { "arm64" } else { "amd64" }.to_owned(),
             capacity,
             ..WorkerProfile::default()
         }

@@ -35,6 +35,8 @@ use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
 use fogflow_config::{Config, StoreEngine};
 use fogflow_orchestration::{Location, MasterProfile};
 use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -124,13 +126,14 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     master.set_agent_port(agent.port());
 
     let tasks = &process.tasks;
+    let until_shutdown = |work| until_shutdown(process.shutdown.clone(), work);
     tasks.spawn_critical("master reconciler", reconciler::run(Arc::clone(&master)));
     tasks.spawn_critical("master lease", lease::run(Arc::clone(&master), former_holder));
-    tasks.spawn_critical("master registry", until_shutdown(process.shutdown.clone(), registry::run(Arc::clone(&master), registry_read)));
-    tasks.spawn_critical("master subscriptions", until_shutdown(process.shutdown.clone(), discovery::run(Arc::clone(&master))));
-    tasks.spawn_critical("master lookups", until_shutdown(process.shutdown.clone(), discovery::look_up(Arc::clone(&master))));
-    tasks.spawn_critical("master report", until_shutdown(process.shutdown.clone(), report::run(Arc::clone(&master))));
-    tasks.spawn_critical("master entities", until_shutdown(process.shutdown.clone(), entities::run(Arc::clone(&master))));
+    tasks.spawn_critical("master registry", until_shutdown(registry::run(Arc::clone(&master), registry_read).boxed()));
+    tasks.spawn_critical("master subscriptions", until_shutdown(discovery::run(Arc::clone(&master)).boxed()));
+    tasks.spawn_critical("master lookups", until_shutdown(discovery::look_up(Arc::clone(&master)).boxed()));
+    tasks.spawn_critical("master report", until_shutdown(report::run(Arc::clone(&master)).boxed()));
+    tasks.spawn_critical("master entities", until_shutdown(entities::run(Arc::clone(&master)).boxed()));
     tasks.spawn_critical("master storage", persist::run(Arc::clone(&master), store));
     tasks.spawn_critical("master greeting", messages::greet(Arc::clone(&master), bus_connected));
     {
@@ -141,7 +144,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
 }
 
 /// Work that may be cut anywhere: a call that hangs must not hold up the end of the process.
-async fn until_shutdown(shutdown: CancellationToken, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn until_shutdown(shutdown: CancellationToken, work: BoxFuture<'static, anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         outcome = work => outcome,

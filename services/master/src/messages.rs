@@ -25,7 +25,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub async fn consume(master: Arc<Master>) -> anyhow::Result<()> {
     let queue =
         Queue { name: master.identity.queue.clone(), bindings: routing::master_bindings(&master.identity.profile.id), prefetch: PREFETCH };
-    let mut subscription = master.bus.subscribe(queue).await?;
+    let mut subscription = tokio::select! {
+        () = master.shutdown.cancelled() => return Ok(()),
+        subscription = master.bus.subscribe(queue) => subscription?,
+    };
     let unknown = Mutex::new(HashSet::new());
     loop {
         let delivery = tokio::select! {

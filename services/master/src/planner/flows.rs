@@ -219,11 +219,11 @@ impl Planner {
         self.changed.insert(id.clone());
         if old.operator != flow.operator {
             self.unplace_as(&id, &old);
-        } else if other_flow {
-            if let Some(index) = self.tasks.get(&id).and_then(PlannedTask::worker).and_then(|worker| self.fleet.find(worker)) {
-                self.fleet.remove(index, old.exclusive, old.level);
-                self.fleet.add(index, flow.exclusive, flow.level);
-            }
+        } else if other_flow
+            && let Some(index) = self.tasks.get(&id).and_then(PlannedTask::worker).and_then(|worker| self.fleet.find(worker))
+        {
+            self.fleet.remove(index, old.exclusive, old.level);
+            self.fleet.add(index, flow.exclusive, flow.level);
         }
         if (moved || other_flow) && !self.unplaced.contains(&id) {
             self.review.insert(id);

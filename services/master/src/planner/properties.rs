@@ -82,7 +82,10 @@ prop_compose! {
     }
 }
 
-fn shape(plan: &Plan) -> BTreeMap<Arc<str>, (Option<Arc<str>>, Vec<String>)> {
+/// Worker and inputs of each task.
+type Shape = BTreeMap<Arc<str>, (Option<Arc<str>>, Vec<String>)>;
+
+fn shape(plan: &Plan) -> Shape {
     plan.tasks
         .iter()
         .map(|(id, task)| (id.clone(), (task.worker().cloned(), task.instance.inputs.iter().map(|input| input.id.clone()).collect())))

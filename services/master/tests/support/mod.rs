@@ -75,9 +75,7 @@ impl World {
 
     pub fn of(designer: FakeDesigner, discovery: FakeDiscovery) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.my_hostip = "127.0.0.1".to_owned();
-        config.data_dir = data.path().to_owned();
+        let mut config = Config { my_hostip: "127.0.0.1".to_owned(), data_dir: data.path().to_owned(), ..Config::default() };
         config.master.ngsi_agent_port = 0;
         config.master.rest_api_port = 0;
         config.designer.web_srv_port = designer.address.port();
