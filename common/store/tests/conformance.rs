@@ -1,9 +1,10 @@
 //! One suite, every engine of the Store seam.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test helper fails its test")]
 
+mod dgraph_double;
 mod suite;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use async_trait::async_trait;
 use fogflow_store::dgraph::{DgraphOptions, DgraphStore};
@@ -178,7 +179,8 @@ impl Fixture for InDgraph {
 
 async fn dgraph(test: &str) -> Option<InDgraph> {
     let Ok(url) = std::env::var("DGRAPH_URL") else {
-        fogflow_tests::skip(test, "DGRAPH_URL names no Dgraph server");
+        static SAID: Once = Once::new();
+        SAID.call_once(|| fogflow_tests::skip("all tests with a real Dgraph", "DGRAPH_URL names no server"));
         return None;
     };
     let service = format!("{test}_{}", uuid::Uuid::new_v4().simple());
@@ -187,7 +189,14 @@ async fn dgraph(test: &str) -> Option<InDgraph> {
 }
 
 conformance!(in_memory, memory);
+async fn like_dgraph(test: &str) -> Option<InDgraph> {
+    let url = dgraph_double::start().await;
+    let store = InDgraph::open(&url, test).await;
+    Some(InDgraph { url, service: test.to_owned(), store })
+}
+
 conformance!(in_dgraph, dgraph);
+conformance!(in_a_stand_in_for_dgraph, like_dgraph);
 conformance!(in_postgres, postgres);
 conformance!(in_postgres_through_pgbouncer, pooled);
 conformance!(embedded_fsync, fsync);

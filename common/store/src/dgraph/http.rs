@@ -34,7 +34,7 @@ impl From<Failure> for StoreError {
 /// The answer of a query.
 pub(super) struct Answer {
     /// The blocks by name.
-    pub(super) data: Map<String, Value>,
+    pub(super) data: Value,
     /// The timestamp to write in the same transaction.
     pub(super) start_ts: u64,
     /// The server's clock, from the answer's `Date`, in seconds since 1970.
@@ -78,10 +78,10 @@ impl Http {
         let body = json!({ "query": query, "variables": variables }).to_string();
         let (mut answer, time) = self.send("query", "application/json", body).await?;
         let start_ts = answer.pointer("/extensions/txn/start_ts").and_then(Value::as_u64).unwrap_or_default();
-        let data = match answer.get_mut("data").map(Value::take) {
-            Some(Value::Object(data)) => data,
-            _ => return Err(Failure::Refused(StoreError::Damaged("Dgraph answered a query without data".to_owned()))),
-        };
+        let data = answer.get_mut("data").map(Value::take).unwrap_or_default();
+        if !data.is_object() {
+            return Err(Failure::Refused(StoreError::Damaged("Dgraph answered a query without data".to_owned())));
+        }
         Ok(Answer { data, start_ts, time })
     }
 

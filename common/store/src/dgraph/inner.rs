@@ -36,7 +36,12 @@ pub(super) struct Inner {
 impl Inner {
     /// Adds the schema and the counter node.
     pub(super) async fn prepare(&self) -> Result<(), Failure> {
-        self.http.alter(&self.names.schema()).await?;
+        // Altering disturbs transactions of others, so it is done only when something is missing.
+        let predicates = self.names.predicates();
+        let known = self.http.query(&format!("schema(pred: [{}]) {{ type }}", predicates.join(", ")), &[]).await?;
+        if known.data["schema"].as_array().map_or(0, Vec::len) < predicates.len() {
+            self.http.alter(&self.names.schema()).await?;
+        }
         let answer = self.http.query(&format!("{{ {} }}", self.state_block()), &[]).await?;
         if answer.data["state"][0]["uid"].is_string() {
             return Ok(());

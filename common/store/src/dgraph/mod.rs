@@ -77,9 +77,12 @@ impl DgraphStore {
         };
         let start = Instant::now();
         while let Err(failure) = inner.prepare().await {
-            if matches!(failure, Failure::Refused(_)) || start.elapsed() > OPEN_LIMIT {
-                return Err(failure.into());
+            // A cluster that is starting refuses, too.
+            let error = StoreError::from(failure);
+            if start.elapsed() > OPEN_LIMIT {
+                return Err(error);
             }
+            tracing::warn!(%error, "waiting for Dgraph");
             sleep(Duration::from_millis(500)).await;
         }
         let (inner, stop) = (Arc::new(inner), CancellationToken::new());

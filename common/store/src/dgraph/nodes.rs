@@ -11,6 +11,24 @@ use smol_str::SmolStr;
 
 use crate::model::{Document, Key, Sequence, StoreError};
 
+/// Predicates and their types. `@upsert` makes transactions that create the same key conflict.
+const PREDICATES: [(&str, &str); 15] = [
+    ("key", "string @index(exact) @upsert"),
+    ("version", "int"),
+    ("sequence", "int"),
+    ("live", "bool @index(bool)"),
+    ("value", "string"),
+    ("change", "int @index(int) @upsert"),
+    ("changed", "string"),
+    ("state", "string @index(exact) @upsert"),
+    ("head", "int"),
+    ("log_from", "int"),
+    ("writer", "string"),
+    ("lease", "string @index(exact) @upsert"),
+    ("holder", "string"),
+    ("epoch", "int"),
+    ("until", "int"),
+];
 const END: &str = "\u{1}\u{1}";
 
 /// The names of one service.
@@ -30,26 +48,14 @@ impl Names {
         format!("{}.{name}", self.prefix)
     }
 
-    /// The schema. `@upsert` makes transactions that create the same key conflict.
+    /// All predicates.
+    pub(super) fn predicates(&self) -> Vec<String> {
+        PREDICATES.iter().map(|(name, _)| self.of(name)).collect()
+    }
+
+    /// The schema, as `/alter` takes it.
     pub(super) fn schema(&self) -> String {
-        let lines = [
-            ("key", "string @index(exact) @upsert"),
-            ("version", "int"),
-            ("sequence", "int"),
-            ("live", "bool @index(bool)"),
-            ("value", "string"),
-            ("change", "int @index(int) @upsert"),
-            ("changed", "string"),
-            ("state", "string @index(exact) @upsert"),
-            ("head", "int"),
-            ("log_from", "int"),
-            ("writer", "string"),
-            ("lease", "string @index(exact) @upsert"),
-            ("holder", "string"),
-            ("epoch", "int"),
-            ("until", "int"),
-        ];
-        lines.iter().map(|(name, kind)| format!("{}: {kind} .\n", self.of(name))).collect()
+        PREDICATES.iter().map(|(name, kind)| format!("{}: {kind} .\n", self.of(name))).collect()
     }
 
     /// The fields of a document node.
