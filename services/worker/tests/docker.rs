@@ -83,6 +83,7 @@ async fn none_left(engine: &Engine, worker_id: &str) {
     }
 }
 
+/// FAULT 31: the templates for functions started in test mode.
 #[tokio::test(flavor = "multi_thread")]
 async fn inline_code_runs_in_the_base_image_and_a_loopback_broker_is_reached_from_the_container() {
     let Some(engine) = Engine::shared().await else { return };
