@@ -139,6 +139,18 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    /// Process tasks outlive a killed worker by design; here they end with the test.
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else { continue };
+            if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|folder| folder.starts_with(self.directory.path())) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
 impl Started {
     /// The process id.
     #[must_use]
