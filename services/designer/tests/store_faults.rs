@@ -38,6 +38,9 @@ impl Store for FaultyStore {
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
         self.0.feed(from, limit).await
     }
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        self.0.collections().await
+    }
     async fn head(&self) -> Result<Sequence, StoreError> {
         self.0.head().await
     }
