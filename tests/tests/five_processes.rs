@@ -1,4 +1,5 @@
 //! The same system as five processes with a real RabbitMQ, and what happens when parts of it go away.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `kill -9` of the whole node at random moments: nothing acknowledged is lost, no task is doubled or lost.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
 //! Where tasks run, on two sites with real workers: each objective, migration, exclusiveness.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

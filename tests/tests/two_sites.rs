@@ -1,4 +1,5 @@
 //! Cloud 001 and edge 002 on one machine: each broker reaches the other's entities, and tasks run where their data is.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
