@@ -203,7 +203,9 @@ impl Federation {
         let mut pause = RETRY.0;
         let mut retry_at = Instant::now();
         loop {
-            for key in self.take_unsettled(&busy, AT_ONCE.saturating_sub(running.len())) {
+            // Without discovery nothing can be settled; its return is noticed by the heartbeat.
+            let limit = if self.registrar.reachable() { AT_ONCE.saturating_sub(running.len()) } else { 0 };
+            for key in self.take_unsettled(&busy, limit) {
                 busy.insert(key.clone());
                 let this = Arc::clone(&self);
                 running.push(async move { (this.settle(&key).await, key) });
