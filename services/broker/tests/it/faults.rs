@@ -14,6 +14,27 @@ async fn two() -> (Discovery, Broker, Broker) {
     (discovery, a, b)
 }
 
+/// F 8: an entity written through v2 with a place of type `point`, and a subscriber of NGSI-LD: the broker ended.
+#[tokio::test]
+async fn f8_a_subscriber_of_ngsi_ld_is_told_of_a_place_written_through_v2() {
+    let (broker, sink) = (Broker::alone().await, Sink::start().await);
+    let interest = json!({"type": "Subscription", "entities": [{"type": "Room"}],
+        "notification": {"endpoint": {"uri": sink.url(), "accept": "application/json"}}});
+    assert_eq!(broker.send("POST", "/ngsi-ld/v1/subscriptions", &[JSON], interest.to_string()).await.status, 201);
+    for place in
+        [json!({"type": "point", "value": {"latitude": 49.4, "longitude": 8.6}}), json!({"type": "geo:point", "value": "49.4, 8.6"})]
+    {
+        sink.forget();
+        let room = json!({"id": "r1", "type": "Room", "location": place});
+        assert_eq!(broker.send("POST", "/v2/entities?options=upsert", &[JSON], room.to_string()).await.status / 100, 2, "{room}");
+        let told = until("a notification", || sink.received().first().cloned().ok_or_else(|| "none".to_owned())).await;
+        assert_eq!(
+            told.body["data"][0]["location"],
+            json!({"type": "GeoProperty", "value": {"type": "Point", "coordinates": [8.6, 49.4]}})
+        );
+    }
+}
+
 /// F 13: writes of v2 and NGSI-LD, and deletions of every face, acted on the broker that was asked and stole the entity.
 #[tokio::test]
 async fn f13_writes_and_deletions_of_every_face_go_to_the_owner() {
