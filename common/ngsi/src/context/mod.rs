@@ -18,7 +18,6 @@ use smol_str::SmolStr;
 
 pub use self::compile::{ContextError, Limits};
 use crate::Name;
-use crate::model::DEFAULT_CONTEXT;
 
 /// The URL that replies name for the core context.
 pub const CORE_CONTEXT_URL: &str = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.8.jsonld";
@@ -142,22 +141,20 @@ impl Context {
             return Cow::Borrowed(term);
         }
         let short = name.as_str();
-        if !short.contains(':') {
-            // A user's context may give a short name of the default context another meaning.
-            return if self.terms.contains_key(short) && core::iri_of(short).is_none() {
-                Cow::Owned(format!("{DEFAULT_CONTEXT}{short}"))
-            } else {
-                Cow::Borrowed(short)
-            };
+        // A user's context may give a short name of the default context another meaning.
+        if !short.contains(':') && (core::iri_of(short).is_some() || !self.terms.contains_key(short)) {
+            return Cow::Borrowed(short);
         }
-        let compacted = self.prefixes.iter().filter_map(|(iri, term)| {
-            let local = short.strip_prefix(iri.as_str()).filter(|local| !local.is_empty() && !local.starts_with("//"))?;
+        let iri = name.iri();
+        let full = iri.as_ref();
+        let compacted = self.prefixes.iter().filter_map(|(base, term)| {
+            let local = full.strip_prefix(base.as_str()).filter(|local| !local.is_empty() && !local.starts_with("//"))?;
             let text = format!("{term}:{local}");
             (!self.terms.contains_key(text.as_str())).then_some(text)
         });
         match compacted.min_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b))) {
-            Some(text) if text.len() < short.len() => Cow::Owned(text),
-            _ => Cow::Borrowed(short),
+            Some(text) if text.len() < iri.len() => Cow::Owned(text),
+            _ => iri,
         }
     }
 

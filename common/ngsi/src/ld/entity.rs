@@ -95,6 +95,10 @@ pub fn decode_entity(text: &str, context: &Context, rules: impl Into<Rules>, now
                     if name.trim().is_empty() && !rules.lenient || name.is_empty() {
                         return Err(DecodeError::data("type", "must not be empty"));
                     }
+                    // These terms are keywords of JSON-LD and stand for no type.
+                    if matches!(name.as_str(), "id" | "type") || name.starts_with('@') {
+                        return Err(DecodeError::data("type", format!("`{name}` cannot be a type")));
+                    }
                     let name = context.expand(&name);
                     if !entity.types.contains(&name) {
                         entity.types.push(name);

@@ -375,13 +375,15 @@ fn expand_notification(mut value: Value, context: &Context, form: Form) -> Resul
     }
     let named = |list: &str| notification.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
     let (attributes, pick, omit) = (named("attributes"), named("pick"), named("omit"));
-    if !attributes.is_empty() && !(pick.is_empty() && omit.is_empty()) {
+    let projects = !pick.is_empty() || !omit.is_empty();
+    if projects && !attributes.is_empty() {
         return Err(DecodeError::data("attributes", "goes neither with pick nor with omit"));
     }
     if let Some(both) = pick.iter().find(|name| omit.contains(name)) {
         return Err(DecodeError::data("omit", format!("{both} is in pick as well")));
     }
-    if notification.get("join").is_some_and(|join| !["inline", "flat", "@none"].iter().any(|name| join == name)) {
+    let known = |join: &Value| ["inline", "flat", "@none"].iter().any(|name| join == name);
+    if notification.get("join").is_some_and(|join| !known(join)) {
         return Err(DecodeError::data("join", "must be inline, flat or @none"));
     }
     for flag in ["sysAttrs", "showChanges"] {

@@ -108,7 +108,8 @@ impl GeoQuery {
             Georel::Within => relation().is_coveredby(),
             Georel::Contains => relation().is_covers(),
             Georel::Intersects => relation().is_intersects(),
-            Georel::Equals => relation().is_equal_topo(),
+            // A geometry that is not valid, as a ring that crosses itself, still equals itself.
+            Georel::Equals => *place == self.geometry || relation().is_equal_topo(),
             Georel::Disjoint => relation().is_disjoint(),
             Georel::Overlaps => relation().is_overlaps(),
         }

@@ -36,6 +36,11 @@ impl<'a> Links<'a> {
         self.level == 0
     }
 
+    /// Whether there is a linked entity to show.
+    pub(crate) fn reach(&self, entity: &Entity, view: &View<'_>) -> bool {
+        entity.attributes.iter().filter(|attribute| followed(attribute, view)).any(|relationship| !self.behind(relationship).is_empty())
+    }
+
     /// Writes an entity; in the flat form its linked entities follow it as further values.
     pub(crate) fn write(&self, w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>, context: bool, shown: Shown<'_>) {
         let mut seen = HashSet::from([entity.id.clone()]);

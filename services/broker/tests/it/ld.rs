@@ -287,3 +287,45 @@ async fn upstreams_codes_are_given_in_compatibility_mode() {
     assert_eq!(broker.get("/ngsi-ld/v1/subscriptions/urn:s").await.status, 200);
     assert_eq!(broker.send("DELETE", "/ngsi-ld/v1/subscriptions/urn:none", &[], "").await.status, 204);
 }
+
+#[tokio::test]
+async fn linked_entities_are_shown_inside_or_beside() {
+    let broker = Broker::alone().await;
+    let mut parking = json!({"id": "urn:ngsi-ld:Parking:1", "type": "Parking", "name": {"type": "Property", "value": "P"}});
+    parking["in"] = json!({"type": "Relationship", "object": "urn:ngsi-ld:Vehicle:1"});
+    create(&broker, &vehicle("1", 1)).await;
+    create(&broker, &parking).await;
+    let inline = broker.get(&format!("{}?join=inline&pick=id,isParked{{name}}", path("1"))).await.json;
+    let expected =
+        json!({"type": "Relationship", "object": "urn:ngsi-ld:Parking:1", "entity": {"name": {"type": "Property", "value": "P"}}});
+    assert_eq!(inline, json!({"id": "urn:ngsi-ld:Vehicle:1", "isParked": expected}));
+    // Links that lead back to where they began end there.
+    let flat = broker.get(&format!("{}?join=flat&joinLevel=5", path("1"))).await.json;
+    assert_eq!(flat.as_array().unwrap().len(), 2);
+    let found = broker.get("/ngsi-ld/v1/entities?type=Vehicle&join=inline&joinLevel=5&options=keyValues").await.json;
+    assert_eq!(found[0]["isParked"]["in"], "urn:ngsi-ld:Vehicle:1");
+}
+
+#[tokio::test]
+async fn deleted_attributes_and_previous_values_are_told_to_those_who_ask() {
+    let (broker, sink) = (Broker::alone().await, Sink::start().await);
+    create(&broker, &vehicle("1", 50)).await;
+    let subscription = json!({
+        "type": "Subscription", "entities": [{"type": "Vehicle"}],
+        "notificationTrigger": ["attributeUpdated", "attributeDeleted", "entityDeleted"],
+        "notification": {"attributes": ["speed"], "showChanges": true, "endpoint": {"uri": sink.url()}},
+    });
+    assert_eq!(send(&broker, "POST", "/ngsi-ld/v1/subscriptions", &subscription).await.status, 201);
+    let told = async |count: usize| {
+        until("a notification", || holds(sink.received().len() >= count, sink.received().len())).await;
+        sink.received()[count - 1].body["data"][0].clone()
+    };
+    assert_eq!(send(&broker, "PATCH", &format!("{}/attrs/speed", path("1")), &json!({"value": 60})).await.status, 204);
+    let speed = told(1).await["speed"].clone();
+    assert_eq!((speed["value"].clone(), speed["previousValue"].clone()), (json!(60), json!(50)));
+    assert_eq!(broker.send("DELETE", &format!("{}/attrs/speed", path("1")), &[], "").await.status, 204);
+    let speed = told(2).await["speed"].clone();
+    assert_eq!((speed["value"].clone(), speed["previousValue"].clone()), (json!("urn:ngsi-ld:null"), json!(60)));
+    assert_eq!(broker.send("DELETE", &path("1"), &[], "").await.status, 204);
+    assert!(told(3).await.get("deletedAt").is_some());
+}

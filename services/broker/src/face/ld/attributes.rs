@@ -95,6 +95,9 @@ fn partly(updated: &[Name], skipped: &[Name], context: &Context, reason: &str) -
 
 /// The patch of one attribute; the body may also be the value alone.
 async fn one(engine: &Engine, call: &Call, name: &str, body: &[u8], mode: Mode) -> Result<Entity, Fault> {
+    if body.trim_ascii() == b"{}" {
+        return Err(Fault::bad(format!("{name}: is empty")));
+    }
     let context = call.body_context(engine, body).await?;
     Ok(ld::decode_attribute_fragment(name, text(body)?, &context, call.rules(mode), Timestamp::now())?)
 }
@@ -136,8 +139,11 @@ pub(super) async fn replace(
     Path((id, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Fault> {
-    let patch = one(&engine, &call, &name, &body, Mode::Fragment).await?;
+    if name == "scope" {
+        return Err(Fault::bad("scope: is no attribute"));
+    }
     call.check_id(&engine, &id)?;
+    let patch = one(&engine, &call, &name, &body, Mode::Fragment).await?;
     write(&engine, &call.identity, &id, Action::ReplaceAttributes(patch)).await.map_err(|refusal| Fault::from(&refusal))?;
     Ok(reply::done())
 }

@@ -102,7 +102,7 @@ fn write_one(w: &mut JsonWriter<'_>, entity: &Entity, shape: &Shape, context: &C
     match media {
         Media::GeoJson => ld::write_feature(w, entity, &view, &shape.geometry, true),
         media if links.is_empty() => ld::write_entity(w, entity, &view, media == Media::JsonLd),
-        media if shape.is_flat() => {
+        media if shape.is_flat() && links.reach(entity, &view) => {
             w.begin_array();
             links.write(w, entity, &view, media == Media::JsonLd, &|name| shape.projection.linked(name));
             w.end_array();

@@ -49,6 +49,7 @@ pub(super) async fn post(State(engine): State<Engine>, call: Call, body: Bytes) 
     if let Some(lang) = document.get("lang").and_then(Value::as_str) {
         shape.lang = lang.to_owned();
     }
+    shape.read_join(&document)?;
     let selected = document.get("attrs").or_else(|| document.get("pick")).and_then(Value::as_array);
     // Upstream selects entities by attributes but shows them whole.
     if !call.lenient {

@@ -66,6 +66,19 @@ impl Shape {
         })
     }
 
+    /// What a query in a body says of linked entities.
+    pub(super) fn read_join(&mut self, body: &serde_json::Map<String, Value>) -> Result<(), Fault> {
+        match body.get("join").map(|join| join.as_str().unwrap_or_default()) {
+            None | Some("@none") => {}
+            Some(join @ ("inline" | "flat")) => join.clone_into(&mut self.join),
+            Some(_) => return Err(Fault::bad("join: must be inline, flat or @none")),
+        }
+        if let Some(level) = body.get("joinLevel").and_then(Value::as_u64) {
+            self.join_level = level.clamp(1, 8) as u8;
+        }
+        Ok(())
+    }
+
     /// Whether linked entities stand beside the others and not inside of them.
     pub(super) fn is_flat(&self) -> bool {
         self.join == "flat"
@@ -161,7 +174,7 @@ impl Selection {
             ScopeQuery::parse(&scope_q).map_err(named("scopeQ"))?;
         }
         let geo = geo(call, context)?;
-        if let Some(bad) = params.list("attrs").into_iter().find(|name| !projection::is_name(name)) {
+        if let Some(bad) = params.list("attrs").into_iter().find(|name| !projection::is_name(name) || matches!(*name, "id" | "type")) {
             return Err(Fault::bad(format!("attrs: `{bad}` is no attribute name")));
         }
         let attributes: Vec<Name> = params.list("attrs").into_iter().map(expand).collect();
