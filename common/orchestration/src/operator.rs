@@ -110,6 +110,6 @@ pub struct Executable {
 pub struct Code {
     /// `python` or `javascript`.
     pub language: String,
-    /// The source text: `handleEntity(entity, publish)` in Python, `exports.handler = (entity, publish) => …` in JavaScript.
+    /// The source text: `handleEntity(entity, publish)` in Python, `export function handler(entity, publish)` in JavaScript.
     pub source: String,
 }
