@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fogflow_ngsi::query::{TypeQuery, pattern};
+use fogflow_ngsi::query::TypeQuery;
 use fogflow_ngsi::{Entity, Name};
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+use crate::pattern::Pattern;
 
 /// A condition on the whole entity, made from `q`, a geo query, a scope query and the like.
 pub type Condition = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
@@ -38,8 +39,8 @@ pub struct EntitySelector {
 pub struct Selector {
     /// What it was made from.
     pub spec: EntitySelector,
-    id_pattern: Option<Regex>,
-    type_pattern: Option<Regex>,
+    id_pattern: Option<Pattern>,
+    type_pattern: Option<Pattern>,
     type_query: Option<TypeQuery>,
 }
 
@@ -49,8 +50,8 @@ impl Selector {
     /// # Errors
     /// A sentence for the client when a pattern is wrong.
     pub fn new(spec: EntitySelector) -> Result<Self, String> {
-        let id_pattern = spec.id_pattern.as_deref().map(pattern).transpose().map_err(|error| error.to_string())?;
-        let type_pattern = spec.type_pattern.as_deref().map(pattern).transpose().map_err(|error| error.to_string())?;
+        let id_pattern = spec.id_pattern.as_deref().map(Pattern::new).transpose()?;
+        let type_pattern = spec.type_pattern.as_deref().map(Pattern::new).transpose()?;
         let type_query = spec.type_query.as_deref().map(|text| TypeQuery::parse(text, &|name| Name::new(name))).transpose();
         let type_query = type_query.map_err(|error| format!("type: {error}"))?;
         Ok(Selector { spec, id_pattern, type_pattern, type_query })

@@ -29,6 +29,7 @@ pub mod identity;
 pub mod matcher;
 pub mod metrics;
 pub mod notifier;
+pub mod pattern;
 pub mod registrar;
 pub mod restriction;
 pub mod southbound;
