@@ -106,6 +106,16 @@ impl Sink {
         responses.flatten().map(|response| response["contextElement"].clone()).collect()
     }
 
+    /// How many different entities were told of.
+    pub fn count_ids(&self) -> usize {
+        let inner = self.inner.lock();
+        let responses = inner.received.iter().filter_map(|one| one.body["contextResponses"].as_array()).flatten();
+        responses
+            .filter_map(|response| response["contextElement"]["entityId"]["id"].as_str())
+            .collect::<std::collections::HashSet<_>>()
+            .len()
+    }
+
     /// Id and value of the first attribute of each element, in the order of their arrival.
     pub fn values(&self) -> Vec<(String, Value)> {
         let value = |element: &Value| {
