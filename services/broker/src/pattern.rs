@@ -49,7 +49,7 @@ impl Pattern {
         };
         let is_plain = middle.chars().all(|c| c.is_alphanumeric() || " _-:/@,;=%&!~'\"<>".contains(c));
         Ok(match (start, end, middle) {
-            (_, _, middle) if !is_plain => Pattern::Regex(Box::new(query::pattern(text).map_err(|error| error.to_string())?)),
+            _ if !is_plain => Pattern::Regex(Box::new(query::pattern(text).map_err(|error| error.to_string())?)),
             (false, _, "") | (true, false, "") => Pattern::Any,
             (true, true, middle) => Pattern::Exact(middle.into()),
             (true, false, middle) => Pattern::Prefix(middle.into()),
