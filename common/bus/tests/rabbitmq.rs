@@ -13,6 +13,7 @@ use fogflow_tests::servers::{RabbitMq, free_port};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
+use tokio::sync::watch;
 
 use crate::support::{bounded, message, next, queue, take, text};
 
@@ -50,16 +51,18 @@ async fn restarts(kill: bool) {
             (confirmed, refused)
         }
     });
-    let consuming = tokio::spawn(async move {
-        let (mut seen, mut again) = (BTreeSet::new(), 0_u64);
-        loop {
-            let delivery = next(&mut subscription).await;
-            if text(&*delivery) == "end" {
+    let seen = watch::Sender::new(BTreeSet::new());
+    let consuming = tokio::spawn({
+        let seen = seen.clone();
+        async move {
+            loop {
+                let delivery = next(&mut subscription).await;
+                let number: u64 = text(&*delivery).parse().unwrap();
+                seen.send_modify(|seen| {
+                    seen.insert(number);
+                });
                 delivery.ack().await;
-                return (seen, again);
             }
-            again += u64::from(!seen.insert(text(&*delivery).parse::<u64>().unwrap()));
-            delivery.ack().await;
         }
     });
     for _ in 0..2 {
@@ -77,10 +80,16 @@ async fn restarts(kill: bool) {
     tokio::time::sleep(Duration::from_millis(500)).await;
     end.cancel();
     let (confirmed, refused) = bounded("the publisher", publishing).await.unwrap();
-    bounded("the end mark", async { while publisher.publish(message("Worker.001.", "end")).await.is_err() {} }).await;
-    let (seen, again) = bounded("the consumer", consuming).await.unwrap();
-    assert_eq!((0..confirmed).find(|number| !seen.contains(number)), None, "a confirmed message is lost");
-    println!("{confirmed} confirmed, {refused} times unconfirmed, {again} seen again");
+    // Order over reconnects is not promised, so wait for all of them rather than for the last.
+    let mut arrived = seen.subscribe();
+    let all = arrived.wait_for(|seen| (0..confirmed).all(|number| seen.contains(&number)));
+    if tokio::time::timeout(Duration::from_secs(30), all).await.is_err() {
+        let seen = seen.borrow();
+        let lost: Vec<u64> = (0..confirmed).filter(|number| !seen.contains(number)).collect();
+        panic!("confirmed and lost: {lost:?} of {confirmed}");
+    }
+    consuming.abort();
+    println!("{confirmed} confirmed, {refused} times unconfirmed");
     assert!(confirmed > 100);
     consumer.close().await;
     publisher.close().await;

@@ -65,7 +65,11 @@ impl Publisher {
                     broken = live.generation;
                     self.link.suspect(broken);
                 }
-                Err(_) => return Err(BusError::Unconfirmed(format!("no confirm within {LIMIT:?}"))),
+                Err(_) => {
+                    // A message that was given up half-sent leaves the channel's count of confirms wrong.
+                    self.link.suspect(live.generation);
+                    return Err(BusError::Unconfirmed(format!("no confirm within {LIMIT:?}")));
+                }
             }
             if Instant::now() >= deadline {
                 return Err(BusError::Unconfirmed("the server refuses the message".to_owned()));
