@@ -24,7 +24,13 @@ impl Http {
     }
 
     /// Sends a request; `Err` says why there was no answer.
-    pub async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Result<(StatusCode, Value), String> {
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<(StatusCode, Value), String> {
         let mut request = self.0.request(method, url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -68,8 +74,10 @@ impl Http {
 /// A v1 update of one entity with number attributes.
 #[must_use]
 pub fn update(id: &str, entity_type: &str, attributes: &[(&str, Value)]) -> Value {
-    let attributes: Vec<Value> =
-        attributes.iter().map(|(name, value)| json!({"name": name, "type": if value.is_number() { "float" } else { "string" }, "value": value})).collect();
+    let attributes: Vec<Value> = attributes
+        .iter()
+        .map(|(name, value)| json!({"name": name, "type": if value.is_number() { "float" } else { "string" }, "value": value}))
+        .collect();
     json!({"contextElements": [{"entityId": {"id": id, "type": entity_type}, "attributes": attributes}], "updateAction": "UPDATE"})
 }
 
@@ -77,12 +85,15 @@ pub fn update(id: &str, entity_type: &str, attributes: &[(&str, Value)]) -> Valu
 #[must_use]
 pub fn update_at(id: &str, entity_type: &str, attributes: &[(&str, Value)], latitude: f64, longitude: f64) -> Value {
     let mut body = update(id, entity_type, attributes);
-    body["contextElements"][0]["domainMetadata"] = json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}]);
+    body["contextElements"][0]["domainMetadata"] =
+        json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}]);
     body
 }
 
 /// Whether every element of an updateContext answer says 200.
 #[must_use]
 pub fn acknowledged(answer: &Value) -> bool {
-    answer["contextResponses"].as_array().is_some_and(|list| !list.is_empty() && list.iter().all(|element| element["statusCode"]["code"] == 200))
+    answer["contextResponses"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(|element| element["statusCode"]["code"] == 200))
 }

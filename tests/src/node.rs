@@ -194,7 +194,10 @@ impl Drop for Started {
         self.kill();
         if std::thread::panicking() {
             let mut stderr = std::io::stderr();
-            let _ = std::io::Write::write_all(&mut stderr, format!("--- the log of {} ends with:\n{}\n", self.name, tail(&self.log)).as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut stderr,
+                format!("--- the log of {} ends with:\n{}\n", self.name, tail(&self.log)).as_bytes(),
+            );
         }
     }
 }
@@ -209,7 +212,11 @@ fn tail(log: &Path) -> String {
 #[must_use]
 pub fn binary(program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test program");
-    let folder = test.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps")).and_then(Path::parent).expect("cargo's layout");
+    let folder = test
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
+        .and_then(Path::parent)
+        .expect("cargo's layout");
     let path = folder.join(program);
     assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
     path

@@ -36,8 +36,7 @@ pub struct Sink {
 impl Sink {
     /// Listens on a free port of the loopback address and answers 200.
     pub async fn start() -> Self {
-        let shared =
-            Arc::new(Shared { manner: Mutex::new(Manner { status: 200, delay: Duration::ZERO }), bodies: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared { manner: Mutex::new(Manner { status: 200, delay: Duration::ZERO }), bodies: Mutex::new(Vec::new()) });
         let mut sink = Sink { address: ([127, 0, 0, 1], 0).into(), shared, server: None };
         sink.resume().await;
         sink
@@ -86,7 +85,14 @@ impl Sink {
             for response in body["contextResponses"].as_array().into_iter().flatten() {
                 let element = &response["contextElement"];
                 if element["entityId"]["id"] == entity {
-                    values.extend(element["attributes"].as_array().into_iter().flatten().filter(|a| a["name"] == attribute).map(|a| a["value"].clone()));
+                    values.extend(
+                        element["attributes"]
+                            .as_array()
+                            .into_iter()
+                            .flatten()
+                            .filter(|a| a["name"] == attribute)
+                            .map(|a| a["value"].clone()),
+                    );
                 }
             }
         }

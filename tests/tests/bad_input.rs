@@ -10,13 +10,31 @@ use serde_json::Value;
 fn bad_bodies() -> Vec<Vec<u8>> {
     let deep = [b"[".repeat(20_000), b"]".repeat(20_000)].concat();
     let mut bodies: Vec<Vec<u8>> = [
-        "", "{", "[]", "{}", "null", "true", "17", "\"text\"", "[null]", "[{}]", "[[[]]]", "{\"id\":null}", "{\"id\":17,\"type\":[]}", "{\"entities\":17}",
-        "{\"contextElements\":{}}", "{\"contextElements\":[null]}", "{\"contextElements\":[{\"entityId\":{\"id\":7}}],\"updateAction\":\"UPDATE\"}",
-        "{\"entities\":[{\"id\":\"(((\",\"isPattern\":true}]}", "{\"entities\":[{\"id\":\"x\",\"isPattern\":\"perhaps\"}]}",
+        "",
+        "{",
+        "[]",
+        "{}",
+        "null",
+        "true",
+        "17",
+        "\"text\"",
+        "[null]",
+        "[{}]",
+        "[[[]]]",
+        "{\"id\":null}",
+        "{\"id\":17,\"type\":[]}",
+        "{\"entities\":17}",
+        "{\"contextElements\":{}}",
+        "{\"contextElements\":[null]}",
+        "{\"contextElements\":[{\"entityId\":{\"id\":7}}],\"updateAction\":\"UPDATE\"}",
+        "{\"entities\":[{\"id\":\"(((\",\"isPattern\":true}]}",
+        "{\"entities\":[{\"id\":\"x\",\"isPattern\":\"perhaps\"}]}",
         "{\"entities\":[{\"id\":\"a\"}],\"restriction\":{\"scopes\":[{\"scopeType\":\"polygon\",\"scopeValue\":{\"vertices\":[]}}]}}",
         "{\"entities\":[{\"id\":\"a\"}],\"restriction\":{\"scopes\":[{\"scopeType\":\"Circle\",\"scopeValue\":\"here\"}]}}",
         "{\"entities\":[{\"id\":\"a\"}],\"restriction\":{\"scopes\":[{\"scopeType\":\"stringQuery\",\"scopeValue\":\"=;=\"}]}}",
-        "{\"id\":\"\\u0000\",\"type\":\"\\ud800\"}", "{\"name\":\"../../etc/passwd\"}", "[{\"name\":\"<script>\",\"topology\":7}]",
+        "{\"id\":\"\\u0000\",\"type\":\"\\ud800\"}",
+        "{\"name\":\"../../etc/passwd\"}",
+        "[{\"name\":\"<script>\",\"topology\":7}]",
     ]
     .iter()
     .map(|text| text.as_bytes().to_vec())
@@ -49,12 +67,17 @@ async fn every_route_of_every_service_answers_bad_bodies_with_a_client_error() {
                 for body in bodies {
                     let start = Instant::now();
                     let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-                    let (status, answer) =
-                        http.send(method.clone(), &url, &[], Some(body)).await.unwrap_or_else(|error| panic!("{method} {url} with {shown}: {error}"));
+                    let (status, answer) = http
+                        .send(method.clone(), &url, &[], Some(body))
+                        .await
+                        .unwrap_or_else(|error| panic!("{method} {url} with {shown}: {error}"));
                     tried += 1;
                     assert!(start.elapsed() < Duration::from_secs(5), "{method} {url} took {:?}", start.elapsed());
                     // 501 and 503 say what is missing; anything else above 499 is a fault of ours.
-                    assert!(status.as_u16() < 500 || matches!(status.as_u16(), 501 | 503), "{method} {url} with {shown}: {status} {answer}");
+                    assert!(
+                        status.as_u16() < 500 || matches!(status.as_u16(), 501 | 503),
+                        "{method} {url} with {shown}: {status} {answer}"
+                    );
                     if status.is_client_error() {
                         assert!(says_why(&answer), "{method} {url} with {shown}: {status} says nothing: {answer}");
                     }

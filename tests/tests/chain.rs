@@ -36,7 +36,8 @@ async fn a_function_starts_with_its_first_entity_and_ends_with_its_last() {
     let broker = site.url("broker");
     register_function(&site, "echo", "Thing", ECHO, json!({})).await;
 
-    let (status, answer) = http.post(&format!("{broker}/ngsi10/updateContext"), &http::update("Thing.1", "Thing", &[("value", json!(7))])).await.unwrap();
+    let (status, answer) =
+        http.post(&format!("{broker}/ngsi10/updateContext"), &http::update("Thing.1", "Thing", &[("value", json!(7))])).await.unwrap();
     assert_eq!(status, StatusCode::OK);
     assert!(http::acknowledged(&answer), "{answer}");
     let rows = tasks_when(&site, "one running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
@@ -63,7 +64,10 @@ async fn an_entity_written_through_one_face_is_read_through_the_others() {
     let http = Http::new();
     let broker = site.url("broker");
     let (_, answer) = http
-        .post(&format!("{broker}/ngsi10/updateContext"), &http::update_at("urn:ngsi-ld:Room:1", "Room", &[("temperature", json!(21.5))], 47.6, -122.3))
+        .post(
+            &format!("{broker}/ngsi10/updateContext"),
+            &http::update_at("urn:ngsi-ld:Room:1", "Room", &[("temperature", json!(21.5))], 47.6, -122.3),
+        )
         .await
         .unwrap();
     assert!(http::acknowledged(&answer), "{answer}");
@@ -75,8 +79,10 @@ async fn an_entity_written_through_one_face_is_read_through_the_others() {
     assert_eq!(v2["temperature"], 21.5, "{v2}");
 
     let patch = json!({"type": "Property", "value": 23}).to_string().into_bytes();
-    let (status, body) =
-        http.send(reqwest::Method::PATCH, &format!("{broker}/ngsi-ld/v1/entities/urn:ngsi-ld:Room:1/attrs/temperature"), &[], Some(patch)).await.unwrap();
+    let (status, body) = http
+        .send(reqwest::Method::PATCH, &format!("{broker}/ngsi-ld/v1/entities/urn:ngsi-ld:Room:1/attrs/temperature"), &[], Some(patch))
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
     let v1 = http.ok(&format!("{broker}/ngsi10/entity/urn:ngsi-ld:Room:1/temperature")).await.unwrap();
     assert_eq!(v1["value"], 23, "{v1}");

@@ -17,7 +17,8 @@ async fn five(site: &Site) -> Vec<Started> {
 }
 
 async fn write(http: &Http, broker: &str, id: &str, value: u64) {
-    let (_, answer) = http.post(&format!("{broker}/ngsi10/updateContext"), &http::update(id, "Thing", &[("value", json!(value))])).await.unwrap();
+    let (_, answer) =
+        http.post(&format!("{broker}/ngsi10/updateContext"), &http::update(id, "Thing", &[("value", json!(value))])).await.unwrap();
     assert!(http::acknowledged(&answer), "{answer}");
 }
 
@@ -86,13 +87,18 @@ async fn the_tasks_of_a_killed_worker_move_and_a_killed_master_moves_nothing() {
         write(&http, &broker, &format!("Thing.{index}"), index).await;
     }
     let before = tasks_when(&site, "six running tasks", Duration::from_secs(60), |rows| in_state(rows, "running") == 6).await;
-    assert!(before.iter().any(|row| row["Worker"] == "Worker.001") && before.iter().any(|row| row["Worker"] == "Worker.001.1"), "{before:?}");
+    assert!(
+        before.iter().any(|row| row["Worker"] == "Worker.001") && before.iter().any(|row| row["Worker"] == "Worker.001.1"),
+        "{before:?}"
+    );
 
     let master = ALL.iter().position(|service| *service == "master").unwrap();
     programs[master].kill();
     programs[master] = site.start("fogflow-master", &[]);
     site.ready(&["master"]).await;
-    let after = tasks_when(&site, "six running tasks after the master's restart", Duration::from_secs(60), |rows| in_state(rows, "running") == 6).await;
+    let after =
+        tasks_when(&site, "six running tasks after the master's restart", Duration::from_secs(60), |rows| in_state(rows, "running") == 6)
+            .await;
     assert_eq!(ids(&before), ids(&after), "a master's restart moves nothing");
     for row in &after {
         assert_eq!(processes_of(row["TaskID"].as_str().unwrap()).len(), 1, "{row}");

@@ -42,7 +42,8 @@ async fn twenty_kills_lose_nothing_acknowledged_and_double_no_task() {
 
     let acknowledged: Acknowledged = Arc::default();
     let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(writer, broker.clone(), acknowledged.clone(), stop.clone()))).collect();
+    let writers: Vec<_> =
+        (0..WRITERS).map(|writer| tokio::spawn(write(writer, broker.clone(), acknowledged.clone(), stop.clone()))).collect();
 
     let mut random = 0x9e37_79b9_u64;
     for kill in 0..KILLS {
@@ -52,21 +53,28 @@ async fn twenty_kills_lose_nothing_acknowledged_and_double_no_task() {
         node = site.up(&["--no-demo"]).await;
 
         for (id, known) in newest(&acknowledged) {
-            let attribute = http.ok(&format!("{broker}/ngsi10/entity/{id}/value")).await.unwrap_or_else(|error| panic!("kill {kill}: {id}: {error}"));
+            let attribute =
+                http.ok(&format!("{broker}/ngsi10/entity/{id}/value")).await.unwrap_or_else(|error| panic!("kill {kill}: {id}: {error}"));
             let value = attribute["value"].as_u64().expect("a number");
             // Writers go on while this looks, so the value may be newer than what was known.
             assert!(value >= known, "kill {kill}: {id} is {value}, but {known} was acknowledged");
         }
-        http.ok(&format!("{broker}/ngsi10/subscription/{subscription_id}")).await.unwrap_or_else(|error| panic!("kill {kill}: subscription: {error}"));
+        http.ok(&format!("{broker}/ngsi10/subscription/{subscription_id}"))
+            .await
+            .unwrap_or_else(|error| panic!("kill {kill}: subscription: {error}"));
         http.ok(&format!("{}/operator/echo", site.url("designer"))).await.unwrap_or_else(|error| panic!("kill {kill}: operator: {error}"));
-        http.ok(&format!("{}/fogfunction/echo", site.url("designer"))).await.unwrap_or_else(|error| panic!("kill {kill}: function: {error}"));
+        http.ok(&format!("{}/fogfunction/echo", site.url("designer")))
+            .await
+            .unwrap_or_else(|error| panic!("kill {kill}: function: {error}"));
     }
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
         writer.await.unwrap();
     }
 
-    let rows = tasks_when(&site, "the same two tasks running", Duration::from_secs(40), |rows| in_state(rows, "running") == 2 && rows.len() == 2).await;
+    let rows =
+        tasks_when(&site, "the same two tasks running", Duration::from_secs(40), |rows| in_state(rows, "running") == 2 && rows.len() == 2)
+            .await;
     for row in &rows {
         assert!(tasks.iter().any(|task| row["TaskID"] == task.as_str()), "{row} is not one of {tasks:?}");
     }

@@ -24,8 +24,7 @@ async fn two_workers(test: &str) -> Option<TwoWorkers> {
     let rabbit = RabbitMq::start(test).await?;
     let cloud = Site::new("001").on_rabbitmq(&rabbit);
     let mut programs = vec![cloud.up(&["--no-demo"]).await];
-    let edge = Site::edge_of(&cloud, "002")
-        .with(|config| config["physical_location"] = json!({"latitude": TOKYO.0, "longitude": TOKYO.1}));
+    let edge = Site::edge_of(&cloud, "002").with(|config| config["physical_location"] = json!({"latitude": TOKYO.0, "longitude": TOKYO.1}));
     programs.push(edge.start("fogflow-broker", &[]));
     programs.push(edge.start("fogflow-worker", &[]));
     edge.ready(&["broker", "worker"]).await;
@@ -81,9 +80,14 @@ async fn a_task_follows_its_input_to_another_site_and_keeps_its_name() {
     let Some(two) = two_workers("a_task_follows_its_input_to_another_site_and_keeps_its_name").await else { return };
     register_function(&two.cloud, "follow", "Car", ECHO, json!({})).await;
     put(&two.cloud, "Car.1", "Car", SEATTLE).await;
-    let before = tasks_when(&two.cloud, "a task in Seattle", BOUND, |rows| in_state(rows, "running") == 1 && rows[0]["Worker"] == "Worker.001").await;
+    let before =
+        tasks_when(&two.cloud, "a task in Seattle", BOUND, |rows| in_state(rows, "running") == 1 && rows[0]["Worker"] == "Worker.001")
+            .await;
     put(&two.cloud, "Car.1", "Car", TOKYO).await;
-    let after = tasks_when(&two.cloud, "the task in Tokyo", BOUND, |rows| rows.len() == 1 && rows[0]["Worker"] == "Worker.002" && rows[0]["Status"] == "running").await;
+    let after = tasks_when(&two.cloud, "the task in Tokyo", BOUND, |rows| {
+        rows.len() == 1 && rows[0]["Worker"] == "Worker.002" && rows[0]["Status"] == "running"
+    })
+    .await;
     assert_eq!(before[0]["TaskID"], after[0]["TaskID"]);
     let task = after[0]["TaskID"].as_str().unwrap();
     wait_for("the old instance to be gone", BOUND, async || match processes_of(task).as_slice() {
@@ -120,5 +124,8 @@ async fn an_exclusive_intent_pauses_the_others_and_they_resume_after_it() {
     assert!(processes_of(&ordinary).is_empty(), "a paused task does not run");
 
     Http::new().delete(&format!("{}/fogfunction/urgent", site.url("designer"))).await.unwrap();
-    tasks_when(&site, "the ordinary task again", BOUND, |rows| rows.len() == 1 && rows[0]["TaskID"] == ordinary.as_str() && rows[0]["Status"] == "running").await;
+    tasks_when(&site, "the ordinary task again", BOUND, |rows| {
+        rows.len() == 1 && rows[0]["TaskID"] == ordinary.as_str() && rows[0]["Status"] == "running"
+    })
+    .await;
 }

@@ -14,7 +14,8 @@ async fn subscribe(http: &Http, broker: &str, reference: &str) {
 }
 
 async fn write(http: &Http, broker: &str, id: &str, value: u64) {
-    let (_, answer) = http.post(&format!("{broker}/ngsi10/updateContext"), &http::update(id, "Thing", &[("value", json!(value))])).await.unwrap();
+    let (_, answer) =
+        http.post(&format!("{broker}/ngsi10/updateContext"), &http::update(id, "Thing", &[("value", json!(value))])).await.unwrap();
     assert!(http::acknowledged(&answer), "{answer}");
 }
 

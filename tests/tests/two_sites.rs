@@ -86,9 +86,11 @@ async fn update_query_subscribe_and_delete_reach_the_entities_of_the_other_site(
 
     // A deletion at the other broker reaches the owner.
     http.delete(&format!("{cloud}/ngsi10/entity/Edge.1")).await.unwrap();
-    wait_for("the deletion at the owner", Duration::from_secs(10), async || match http.get(&format!("{edge}/ngsi10/entity/Edge.1")).await? {
-        (StatusCode::NOT_FOUND, _) => Ok(()),
-        other => Err(format!("{other:?}")),
+    wait_for("the deletion at the owner", Duration::from_secs(10), async || {
+        match http.get(&format!("{edge}/ngsi10/entity/Edge.1")).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
 }
@@ -102,7 +104,8 @@ async fn entities_of_a_killed_owner_are_taken_over_and_come_back() {
     two.edge_broker.kill();
     // While the owner's lease runs, the update is refused or fails; afterwards the cloud's broker becomes the owner.
     wait_for("the cloud's broker to take the entity over", Duration::from_secs(30), async || {
-        let (_, answer) = http.post(&format!("{cloud}/ngsi10/updateContext"), &http::update("Edge.1", "Thing", &[("value", json!(2))])).await?;
+        let (_, answer) =
+            http.post(&format!("{cloud}/ngsi10/updateContext"), &http::update("Edge.1", "Thing", &[("value", json!(2))])).await?;
         if http::acknowledged(&answer) { Ok(()) } else { Err(answer.to_string()) }
     })
     .await;

@@ -1,8 +1,8 @@
 //! A whole node: from an entity that appears to its task.
 //!
 //! A fog function with one task for each entity is registered; then entities appear one after the other, and the designer's
-//! event stream tells when the worker has the task (its first word about it, so a little later than `ADD_TASK`) and when
-//! the task runs.
+//! event stream tells when the worker has the task (the first word about it, so a little later than `ADD_TASK`) and when
+//! its process has been started.
 
 use std::time::{Duration, Instant};
 
@@ -60,9 +60,13 @@ pub async fn appear(designer: &Target, broker: &Target, present: usize, count: u
     for from in (0..present).step_by(500) {
         connection.exchange(entities(broker, &name, from..(from + 500).min(present)).bytes()).await?;
     }
-    let mut running = 0;
-    while running < present {
-        running += usize::from(events.next().await?.1);
+    let mut running = std::collections::HashSet::new();
+    while running.len() < present {
+        let (task, runs) = events.next().await?;
+        events.is_new(&task);
+        if runs {
+            running.insert(task);
+        }
     }
     let (mut scheduled, mut started) = (Histogram::default(), Histogram::default());
     // The first one pays for connections and caches.
@@ -73,7 +77,7 @@ pub async fn appear(designer: &Target, broker: &Target, present: usize, count: u
         let mut mine = String::new();
         loop {
             let (task, runs) = events.next().await?;
-            if mine.is_empty() && events.is_new(&task) {
+            if events.is_new(&task) && mine.is_empty() {
                 mine.clone_from(&task);
                 if number > present {
                     scheduled.add(sent.elapsed());
@@ -140,7 +144,8 @@ impl Events {
                 let row: Value = serde_json::from_str(data).context("an event is not JSON")?;
                 let task = row["TaskID"].as_str().unwrap_or_default();
                 if task.contains(&self.infix) {
-                    return Ok((task.to_owned(), row["Status"] == "running"));
+                    // `sleep` never opens the port that would make it `running`; its process is there when it is `starting`.
+                    return Ok((task.to_owned(), row["Status"] == "starting" || row["Status"] == "running"));
                 }
             }
         }

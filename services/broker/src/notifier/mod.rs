@@ -4,8 +4,8 @@
 //! the newest state of each entity waiting; the others do not notice. See [`queue`] for what is kept, [`endpoint`] for
 //! how it is sent, [`cursor`] for how it survives a restart.
 
-pub mod cursor;
 mod changes;
+pub mod cursor;
 mod endpoint;
 mod form;
 pub mod guard;

@@ -10,8 +10,8 @@ use reqwest::{Method, Url};
 use super::form;
 use crate::change::Change;
 use crate::contexts::Contexts;
-use crate::state::State;
 use crate::federation::peer;
+use crate::state::State;
 use crate::subscription::{Format, Subscription};
 
 /// A request ends when its elements exceed this many bytes: common body parsers refuse more than 100 kB by default.

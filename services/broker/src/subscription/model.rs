@@ -127,9 +127,11 @@ impl AttributeTrigger {
 
 impl Trigger {
     /// NGSI-10: everything.
-    pub const ALL: Trigger = Trigger { created: true, updated: true, deleted: true, only_modified: false, attributes: AttributeTrigger::NONE };
+    pub const ALL: Trigger =
+        Trigger { created: true, updated: true, deleted: true, only_modified: false, attributes: AttributeTrigger::NONE };
     /// NGSIv2 and NGSI-LD by default: new and written entities.
-    pub const WRITTEN: Trigger = Trigger { created: true, updated: true, deleted: false, only_modified: false, attributes: AttributeTrigger::NONE };
+    pub const WRITTEN: Trigger =
+        Trigger { created: true, updated: true, deleted: false, only_modified: false, attributes: AttributeTrigger::NONE };
 }
 
 /// A subscription. Stored as it is; [`Subscription::filter`] compiles it.
