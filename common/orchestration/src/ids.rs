@@ -32,17 +32,14 @@ pub fn task_suffix(tenant: &str, intent: &str, task: &str, group: &[GroupEntry<'
     }
     text.push_str("]]");
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).fold(String::with_capacity(16), |mut suffix, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(suffix, "{byte:02x}");
-        suffix
-    })
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
+    digest.iter().take(8).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// `Task.<topology>.<task>.<suffix>`
 #[must_use]
 pub fn task_id(topology: &str, task: &str, suffix: &str) -> String {
-    format!("Task.{topology}.{task}.{suffix}")
+    ["Task", topology, task, suffix].join(".")
 }
 
 /// `<type>.<suffix>.<n>`; `n` counts the output streams of the task from 1.
@@ -63,6 +60,14 @@ pub fn suffix_of(task_id: &str) -> &str {
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
     push_canonical(&mut text, value);
+    text
+}
+
+/// [`canonical`] of a string.
+#[must_use]
+pub fn canonical_string(string: &str) -> String {
+    let mut text = String::with_capacity(string.len() + 2);
+    push_json_string(&mut text, string);
     text
 }
 
@@ -99,6 +104,7 @@ fn push_canonical(text: &mut String, value: &Value) {
                 let _ = write!(text, "{:.0}", float + 0.0);
             }
             _ => {
+                // Writing to a string cannot fail.
                 let _ = write!(text, "{number}");
             }
         },
@@ -109,7 +115,13 @@ fn push_canonical(text: &mut String, value: &Value) {
 }
 
 fn push_json_string(text: &mut String, string: &str) {
-    let _ = write!(text, "{}", Value::String(string.to_owned()));
+    if string.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        let _ = write!(text, "{}", Value::String(string.to_owned()));
+    }
 }
 
 #[cfg(test)]

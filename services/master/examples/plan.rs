@@ -68,7 +68,11 @@ fn world(tasks: usize, workers: usize, qos: &str) -> Desired {
     };
     let mut planner = Planner::new(desired.policy);
     planner.set_registry(&desired.operators, &desired.topologies, &desired.intents);
-    desired.entities = planner.selectors().keys().map(|selector| (selector.clone(), (0..tasks).map(entity).collect())).collect();
+    desired.entities = planner
+        .selectors()
+        .keys()
+        .map(|selector| (selector.clone(), (0..tasks).map(|number| Arc::new(entity(number))).collect()))
+        .collect();
     desired
 }
 
@@ -117,7 +121,7 @@ fn main() {
             .map(|number| {
                 let new = entity(tasks + number);
                 let started = Instant::now();
-                planner.set_entity(&selector, &new.id.clone(), Some(new));
+                planner.set_entity(&selector, &new.id.clone(), Some(Arc::new(new)));
                 planner.settle();
                 started.elapsed()
             })

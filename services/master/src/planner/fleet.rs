@@ -1,10 +1,11 @@
 //! The workers as a plan sees them: where they are, what they can run, how full they are; and the choice among them.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fogflow_orchestration::WorkerProfile;
+use foldhash::HashMap;
 
 use super::capability::WorkerKind;
 use super::objective::Objective;
@@ -25,6 +26,8 @@ pub struct Wish<'a> {
     pub runs_on: &'a [bool],
     /// Workers to leave out: where it is, and where it failed for good.
     pub except: &'a [usize],
+    /// With an objective of distance: workers farther than this many metres (summed) are of no interest.
+    pub within: Option<u64>,
 }
 
 /// A worker that was chosen.
@@ -57,6 +60,15 @@ struct Slot {
     load: u32,
     exclusive: u32,
     kind: usize,
+    /// `load / capacity` now, and with one more task, in units of 2^-32: what workers are compared by.
+    shares: (u64, u64),
+}
+
+impl Slot {
+    fn weigh(&mut self) {
+        let share = |load: u32| (u64::from(load) << 32) / u64::from(self.capacity.max(1));
+        self.shares = (share(self.load), share(self.load.saturating_add(1)));
+    }
 }
 
 impl Fleet {
@@ -81,7 +93,11 @@ impl Fleet {
                 load: 0,
                 exclusive: 0,
                 kind,
+                shares: (0, 0),
             });
+            if let Some(slot) = fleet.slots.last_mut() {
+                slot.weigh();
+            }
             fleet.levels.push(BTreeMap::new());
         }
         fleet
@@ -138,6 +154,7 @@ impl Fleet {
     /// Counts a task in.
     pub fn add(&mut self, worker: usize, exclusive: bool, level: i32) {
         self.slots[worker].load += 1;
+        self.slots[worker].weigh();
         if exclusive {
             self.slots[worker].exclusive += 1;
             *self.levels[worker].entry(level).or_default() += 1;
@@ -148,6 +165,7 @@ impl Fleet {
     pub fn remove(&mut self, worker: usize, exclusive: bool, level: i32) {
         let slot = &mut self.slots[worker];
         slot.load = slot.load.saturating_sub(1);
+        slot.weigh();
         if exclusive {
             slot.exclusive = slot.exclusive.saturating_sub(1);
             if let Some(count) = self.levels[worker].get_mut(&level) {
@@ -188,25 +206,27 @@ impl Fleet {
     pub fn choose(&self, wish: &Wish<'_>) -> Option<Choice> {
         let nearest = wish.objective == Objective::MinLatency && !wish.places.is_empty();
         let mut best: Option<Choice> = None;
-        let mut reach = f64::INFINITY;
+        #[expect(clippy::cast_precision_loss, reason = "metres are far below 2^52")]
+        let reach_of = |metres: u64| if nearest { wish.places.chord2_limit(metres as f64 + 1.0) } else { f64::INFINITY };
+        // No worker beyond this is of interest, whatever else it has.
+        let mut reach = wish.within.map_or(f64::INFINITY, reach_of);
         for (worker, slot) in self.slots.iter().enumerate() {
+            if nearest && slot.located && wish.places.chord2_from_centre(&slot.position) > reach {
+                continue;
+            }
             if slot.load >= slot.capacity || !wish.runs_on[slot.kind] || wish.except.contains(&worker) {
                 continue;
             }
             let conflict = (slot.exclusive > 0 || wish.exclusive) && self.would_conflict(worker, wish.exclusive, wish.level);
-            if let Some(best) = &best {
-                match conflict.cmp(&best.conflict) {
-                    Ordering::Greater => continue,
-                    Ordering::Equal if nearest && slot.located && wish.places.chord2_from_centre(&slot.position) > reach => continue,
-                    Ordering::Less | Ordering::Equal => {}
-                }
+            if best.is_some_and(|best| conflict && !best.conflict) {
+                continue;
             }
             let candidate = Choice { worker, conflict, metres: if nearest { self.metres(worker, wish.places) } else { 0 } };
             if best.is_none_or(|best| self.is_better(wish, &candidate, &best)) {
                 best = Some(candidate);
-                #[expect(clippy::cast_precision_loss, reason = "metres are far below 2^52")]
-                if nearest {
-                    reach = wish.places.chord2_limit(candidate.metres as f64 + 1.0);
+                // A nearer one with a conflict would be no better, a farther one without conflict would.
+                if !conflict {
+                    reach = reach_of(candidate.metres);
                 }
             }
         }
@@ -225,14 +245,9 @@ impl Fleet {
         order == Ordering::Less
     }
 
-    /// Compares relative loads: `a.load / a.capacity` with `b.load / b.capacity`, then the load after one more task.
+    /// Compares relative loads: as they are, then after one more task.
     fn compare_load(&self, a: usize, b: usize) -> Ordering {
-        let (a, b) = (&self.slots[a], &self.slots[b]);
-        let compare = |more: u64| {
-            let share = |slot: &Slot, other: &Slot| (u64::from(slot.load) + more) * u64::from(other.capacity);
-            share(a, b).cmp(&share(b, a))
-        };
-        compare(0).then_with(|| compare(1))
+        self.slots[a].shares.cmp(&self.slots[b].shares)
     }
 
     fn compare_distance(&self, places: &Places, a: usize, b: usize) -> Ordering {
@@ -255,7 +270,7 @@ mod tests {
     }
 
     fn choose(fleet: &Fleet, objective: Objective, places: &Places, exclusive: bool, level: i32) -> Option<String> {
-        let wish = Wish { objective, places, exclusive, level, runs_on: &[true], except: &[] };
+        let wish = Wish { objective, places, exclusive, level, runs_on: &[true], except: &[], within: None };
         fleet.choose(&wish).map(|choice| fleet.id(choice.worker).to_string())
     }
 

@@ -150,8 +150,8 @@ impl GroupBy {
     pub fn value_of(&self, entity: &EntityDetail) -> Arc<str> {
         match self {
             GroupBy::All => "\"ALL\"".into(),
-            GroupBy::EntityId => ids::canonical(&Value::String(entity.id.clone())).into(),
-            GroupBy::EntityType => ids::canonical(&Value::String(entity.entity_type.clone())).into(),
+            GroupBy::EntityId => ids::canonical_string(&entity.id).into(),
+            GroupBy::EntityType => ids::canonical_string(&entity.entity_type).into(),
             GroupBy::Metadata(name) => {
                 ids::canonical(entity.metadata.get(name).and_then(|item| item.get("value")).unwrap_or(&Value::Null)).into()
             }

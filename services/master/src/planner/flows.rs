@@ -1,9 +1,10 @@
 //! From registry and entities to task instances: which flows there are, what their streams hold, which groups are complete.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fogflow_orchestration::{EntityDetail, Operator, ServiceIntent, Topology, ids};
+use foldhash::{HashMap, HashSet};
 
 use super::flow::{Flow, FlowKey, Selector, flows_of};
 use super::grouping::{Grouping, Instance, Regrouped, StreamChange};
@@ -136,10 +137,10 @@ impl Planner {
     }
 
     /// Takes what discovery says of an entity for one selector; `None` when it is gone or matches no longer.
-    pub fn set_entity(&mut self, selector: &str, id: &str, detail: Option<EntityDetail>) {
+    pub fn set_entity(&mut self, selector: &str, id: &str, detail: Option<Arc<EntityDetail>>) {
         let Some((selector, spec)) = self.selectors.get_key_value(selector) else { return };
         let known = self.entities.entry(selector.clone()).or_default();
-        let detail = detail.filter(|detail| spec.takes(detail)).map(Arc::new);
+        let detail = detail.filter(|detail| spec.takes(detail));
         if known.get(id) == detail.as_ref() {
             return;
         }
@@ -183,7 +184,7 @@ impl Planner {
     fn take_all_instances(&mut self, key: &FlowKey) {
         let Some(state) = self.flows.get(key) else { return };
         let instances = state.grouping.instances();
-        let wanted: BTreeSet<&Arc<str>> = instances.iter().map(|instance| &instance.id).collect();
+        let wanted: HashSet<&Arc<str>> = instances.iter().map(|instance| &instance.id).collect();
         let gone: Vec<Arc<str>> = state.tasks.iter().filter(|id| !wanted.contains(id) && self.is_complete(&state.flow)).cloned().collect();
         for id in gone {
             if let Some(state) = self.flows.get_mut(key) {

@@ -5,10 +5,11 @@
 //! an entity with the group's value (FAULT 12). Its inputs are these entities. Everything is derived from the entities that
 //! are there now, so that a deleted entity leaves nothing behind (FAULT 11).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fogflow_orchestration::{EntityDetail, InputStream, ids};
+use foldhash::HashMap;
 
 use super::flow::Flow;
 use super::places::Places;
@@ -133,7 +134,15 @@ impl Grouping {
                 groups.insert(group);
             });
         }
-        Regrouped::Some(groups.into_iter().map(|group| (self.id_of(&group), self.instance(&group))).collect())
+        Regrouped::Some(
+            groups
+                .into_iter()
+                .map(|group| {
+                    let id = self.id_of(&group);
+                    (id.clone(), self.instance(id, &group))
+                })
+                .collect(),
+        )
     }
 
     /// All instances, by id.
@@ -141,7 +150,7 @@ impl Grouping {
     pub fn instances(&self) -> Vec<Instance> {
         let mut instances = Vec::new();
         if !self.beyond_limit {
-            self.groups_with(None, &mut |group| instances.extend(self.instance(&group)));
+            self.groups_with(None, &mut |group| instances.extend(self.instance(self.id_of(&group), &group)));
         }
         instances
     }
@@ -211,7 +220,7 @@ impl Grouping {
         ids::task_id(&self.flow.topology, &self.flow.key.task, &suffix).into()
     }
 
-    fn instance(&self, group: &Group) -> Option<Instance> {
+    fn instance(&self, id: Arc<str>, group: &Group) -> Option<Instance> {
         let mut inputs: BTreeMap<&Arc<str>, (InputStream, &EntityDetail)> = BTreeMap::new();
         for (index, spec) in self.streams.iter().zip(&self.flow.streams) {
             for (id, entity) in index.by_value.get(&group[index.key])? {
@@ -234,6 +243,6 @@ impl Grouping {
             }
         }
         let places = Places::new(inputs.values().filter_map(|(_, entity)| location_of(entity)));
-        Some(Instance { id: self.id_of(group), inputs: inputs.into_values().map(|(input, _)| input).collect(), places })
+        Some(Instance { id, inputs: inputs.into_values().map(|(input, _)| input).collect(), places })
     }
 }

@@ -2,10 +2,11 @@
 //! selectors, the fleet, and where every task instance is placed. It does no I/O, reads no clock and no randomness; after
 //! the same calls in the same order it holds the same plan, and [`super::plan`] is made of the same calls.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fogflow_orchestration::{EntityDetail, Operator, WorkerProfile};
+use foldhash::{HashMap, HashSet};
 
 use super::capability::Artefact;
 use super::fleet::Fleet;
@@ -71,7 +72,7 @@ impl PlannedTask {
 pub(super) struct FlowState {
     pub(super) flow: Arc<Flow>,
     pub(super) grouping: Grouping,
-    pub(super) tasks: BTreeSet<Arc<str>>,
+    pub(super) tasks: HashSet<Arc<str>>,
 }
 
 /// What of an operator runs where.
@@ -88,7 +89,7 @@ pub struct Planner {
     pub(super) operators: BTreeMap<String, Arc<Operator>>,
     pub(super) intents: BTreeMap<String, Result<Vec<FlowKey>, IntentProblem>>,
     pub(super) flows: BTreeMap<FlowKey, FlowState>,
-    pub(super) selectors: HashMap<Arc<str>, Arc<Selector>>,
+    pub(super) selectors: BTreeMap<Arc<str>, Arc<Selector>>,
     /// Which input streams take the entities of a selector.
     pub(super) readers: HashMap<Arc<str>, Vec<(FlowKey, usize)>>,
     pub(super) entities: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<EntityDetail>>>,
@@ -104,13 +105,15 @@ pub struct Planner {
     pub(super) regroup: BTreeMap<FlowKey, Vec<StreamChange>>,
     /// Selectors whose entities are not all known yet: their flows lose no tasks.
     pub(super) incomplete: HashSet<Arc<str>>,
-    pub(super) unplaced: BTreeSet<Arc<str>>,
+    pub(super) unplaced: HashSet<Arc<str>>,
     /// Placed tasks for which another worker may be better now.
-    pub(super) review: BTreeSet<Arc<str>>,
+    pub(super) review: HashSet<Arc<str>>,
+    /// Any placed task may be better off elsewhere now.
+    pub(super) review_everything: bool,
     /// Room appeared since the last settling: what waits is tried again.
     pub(super) room: bool,
     /// What changed since the last settling.
-    pub(super) changed: BTreeSet<Arc<str>>,
+    pub(super) changed: HashSet<Arc<str>>,
     /// Intents whose state may have changed since it was last asked for.
     pub(super) touched_intents: BTreeSet<Arc<str>>,
 }
@@ -124,7 +127,7 @@ impl Planner {
 
     /// The selectors that the flows read.
     #[must_use]
-    pub fn selectors(&self) -> &HashMap<Arc<str>, Arc<Selector>> {
+    pub fn selectors(&self) -> &BTreeMap<Arc<str>, Arc<Selector>> {
         &self.selectors
     }
 
@@ -213,6 +216,12 @@ impl Planner {
     #[must_use]
     pub fn tasks(&self) -> &BTreeMap<Arc<str>, PlannedTask> {
         &self.tasks
+    }
+
+    /// All tasks by id, when nothing else of the plan is wanted.
+    #[must_use]
+    pub fn into_tasks(self) -> BTreeMap<Arc<str>, PlannedTask> {
+        self.tasks
     }
 
     /// Ids of the intents.

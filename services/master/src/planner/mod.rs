@@ -53,7 +53,7 @@ pub struct Desired {
     /// Intents, those of enabled fog functions included.
     pub intents: Vec<ServiceIntent>,
     /// Available entities by selector id (see [`Planner::selectors`]).
-    pub entities: BTreeMap<Arc<str>, Vec<EntityDetail>>,
+    pub entities: BTreeMap<Arc<str>, Vec<Arc<EntityDetail>>>,
     /// Workers that are alive.
     pub workers: Vec<WorkerProfile>,
     /// Task id to worker id, as it is now.
@@ -87,21 +87,18 @@ pub fn plan(desired: &Desired) -> Plan {
     for (task, worker) in &desired.current {
         planner.remember(task, worker);
     }
-    planner.settle();
+    planner.regroup();
     for (task, workers) in &desired.avoid {
         for worker in workers {
             planner.avoid(task, worker);
         }
     }
-    planner.review_all();
     planner.settle();
+    let intents = planner.intent_ids().filter_map(|intent| planner.intent_state(intent)).collect();
     let reason = |task: &PlannedTask| match &task.place {
         Place::On { .. } => None,
         Place::Impossible(reason) | Place::Waiting(reason) => Some(reason.clone()),
     };
-    Plan {
-        tasks: planner.tasks().clone(),
-        unplaced: planner.tasks().iter().filter_map(|(id, task)| reason(task).map(|reason| (id.clone(), reason))).collect(),
-        intents: planner.intent_ids().filter_map(|intent| planner.intent_state(intent)).collect(),
-    }
+    let unplaced = planner.tasks().iter().filter_map(|(id, task)| reason(task).map(|reason| (id.clone(), reason))).collect();
+    Plan { unplaced, intents, tasks: planner.into_tasks() }
 }

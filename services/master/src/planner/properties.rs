@@ -99,7 +99,7 @@ fn expected_inputs(desired: &Desired) -> BTreeSet<(String, Vec<String>)> {
     planner.set_registry(&desired.operators, &desired.topologies, &desired.intents);
     for intent in &desired.intents {
         let topology = desired.topologies.iter().find(|topology| topology.name == intent.topology).expect("it is registered");
-        let streams: Vec<(super::flow::GroupBy, Vec<EntityDetail>)> = topology.tasks[0]
+        let streams: Vec<(super::flow::GroupBy, Vec<Arc<EntityDetail>>)> = topology.tasks[0]
             .input_streams
             .iter()
             .map(|stream| {

@@ -1,9 +1,10 @@
 //! Where the tasks of a plan go: what has no worker is placed, what has one may move to a better one.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fogflow_orchestration::Operator;
+use foldhash::HashSet;
 
 use super::capability::{Artefact, artefact_for, reason_for_none};
 use super::fleet::{Choice, Wish};
@@ -22,13 +23,13 @@ impl Planner {
                 break;
             }
         }
-        let changed = std::mem::take(&mut self.changed);
+        let changed: BTreeSet<Arc<str>> = std::mem::take(&mut self.changed).into_iter().collect();
         self.touched_intents.extend(changed.iter().filter_map(|id| self.tasks.get(id)).map(|task| task.flow.key.intent.clone()));
         changed
     }
 
     /// Lets the flows see what changed. A new task can make its own output, which is there already, unread: then once more.
-    fn regroup(&mut self) {
+    pub(super) fn regroup(&mut self) {
         while !self.regroup.is_empty() {
             for (key, changes) in std::mem::take(&mut self.regroup) {
                 self.regroup_flow(&key, changes);
@@ -47,12 +48,14 @@ impl Planner {
         self.room = true;
         self.place_waiting();
         self.review.clear();
+        self.review_everything = false;
         self.forget_unknown();
     }
 
     pub(super) fn by_priority(&self, mut ids: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        ids.sort_unstable();
         // Stable: equal priorities stay in the order of their ids.
-        ids.sort_by_key(|id| self.tasks.get(id).map(|task| (!task.flow.exclusive, std::cmp::Reverse(task.flow.level))));
+        ids.sort_by_cached_key(|id| self.tasks.get(id).map(|task| (!task.flow.exclusive, std::cmp::Reverse(task.flow.level))));
         ids
     }
 
@@ -65,19 +68,22 @@ impl Planner {
             let remembered = self.remembered.get(&id).and_then(|worker| self.fleet.find(worker));
             let avoided = |index: usize| self.avoided.get(&id).is_some_and(|workers| workers.contains(self.fleet.id(index)));
             match remembered.filter(|&index| self.fleet.has_room(index) && !avoided(index)) {
-                Some(index) if self.place(&id, index) => {}
+                Some(index) if self.place(&id, index) => {
+                    // Where it was need not be the best place.
+                    self.review.insert(id);
+                }
                 _ => strangers.push(id),
             }
         }
         // Operators for which no worker had room: room only shrinks while tasks are placed.
-        let mut full: HashSet<String> = HashSet::new();
+        let mut full: HashSet<String> = HashSet::default();
         for id in strangers {
             let Some(flow) = self.tasks.get(&id).map(|task| task.flow.clone()) else { continue };
             if full.contains(&flow.operator) {
                 self.leave_waiting(&id, &flow);
                 continue;
             }
-            match self.best_for(&id, None) {
+            match self.best_for(&id, None, None) {
                 Some(choice) => {
                     self.place(&id, choice.worker);
                 }
@@ -116,7 +122,7 @@ impl Planner {
         self.changed.insert(id.clone());
         // Placed at the best there was; only a task that pauses others, or is paused, may find better when all are placed.
         if flow.exclusive || self.fleet.is_paused_on(index, false, 0) {
-            self.review_all();
+            self.review_everything = true;
         }
         true
     }
@@ -143,7 +149,8 @@ impl Planner {
         }
     }
 
-    fn best_for(&mut self, id: &Arc<str>, current: Option<usize>) -> Option<Choice> {
+    /// The best worker for a task but for its current one, at most `within` metres from its inputs.
+    fn best_for(&mut self, id: &Arc<str>, current: Option<usize>, within: Option<u64>) -> Option<Choice> {
         let task = self.tasks.get(id)?;
         let (flow, instance) = (task.flow.clone(), task.instance.clone());
         let ability = self.ability(&flow.operator);
@@ -156,6 +163,7 @@ impl Planner {
             level: flow.level,
             runs_on: &ability.runs_on,
             except: &except,
+            within,
         };
         self.fleet.choose(&wish)
     }
@@ -176,21 +184,28 @@ impl Planner {
     /// pause one another, metres (by the minimum gain at least); so it comes to an end. Returns whether anything moved.
     fn improve(&mut self) -> bool {
         let mut moved = false;
-        for id in std::mem::take(&mut self.review) {
+        if std::mem::take(&mut self.review_everything) {
+            self.review_all();
+        }
+        let mut reviewed: Vec<Arc<str>> = std::mem::take(&mut self.review).into_iter().collect();
+        reviewed.sort_unstable();
+        for id in reviewed {
             let Some(task) = self.tasks.get(&id) else { continue };
             let Some(current) = task.worker().and_then(|worker| self.fleet.find(worker)) else { continue };
             let (flow, instance) = (task.flow.clone(), task.instance.clone());
             let failed_here = self.avoided.get(&id).is_some_and(|workers| workers.contains(self.fleet.id(current)));
             let paused_here = self.fleet.is_paused_on(current, flow.exclusive, flow.level);
             let may_be_nearer = flow.objective == Objective::MinLatency && !instance.places.is_empty();
-            if !failed_here && !paused_here && !may_be_nearer {
+            // From here it is worth to move to a worker within this many metres.
+            let least_gain = self.policy.migration_gain_metres.max(1);
+            let worth = if may_be_nearer { self.fleet.metres(current, &instance.places).checked_sub(least_gain) } else { None };
+            let must_move = failed_here || paused_here;
+            if !must_move && worth.is_none() {
                 continue;
             }
-            let Some(best) = self.best_for(&id, Some(current)) else { continue };
-            let nearer = || {
-                let gain = self.fleet.metres(current, &instance.places).saturating_sub(best.metres);
-                may_be_nearer && gain > 0 && gain >= self.policy.migration_gain_metres
-            };
+            let within = if must_move { None } else { worth };
+            let Some(best) = self.best_for(&id, Some(current), within) else { continue };
+            let nearer = || worth.is_some_and(|worth| best.metres <= worth);
             if failed_here || (!best.conflict && (paused_here || nearer())) {
                 self.fleet.remove(current, flow.exclusive, flow.level);
                 moved |= self.place(&id, best.worker);
@@ -199,7 +214,7 @@ impl Planner {
         if moved {
             // Each move left room behind.
             self.room = true;
-            self.review_all();
+            self.review_everything = true;
         }
         moved
     }

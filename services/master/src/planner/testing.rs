@@ -72,7 +72,9 @@ pub(crate) fn fill(desired: &mut Desired, entities: &[EntityDetail]) {
     desired.entities = planner
         .selectors()
         .iter()
-        .map(|(id, selector)| (id.clone(), entities.iter().filter(|entity| entity.entity_type == selector.entity_type).cloned().collect()))
+        .map(|(id, selector)| {
+            (id.clone(), entities.iter().filter(|entity| entity.entity_type == selector.entity_type).cloned().map(Arc::new).collect())
+        })
         .collect();
 }
 

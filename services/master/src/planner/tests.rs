@@ -73,13 +73,13 @@ fn fault_11_what_a_deleted_entity_grouped_is_gone_with_it() {
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
     let selectors: BTreeMap<String, String> =
         planner.selectors().iter().map(|(id, selector)| (selector.entity_type.clone(), id.to_string())).collect();
-    planner.set_entity(&selectors["A"], "a1", Some(entity("a1", "A", None)));
-    planner.set_entity(&selectors["A"], "a2", Some(entity("a2", "A", None)));
-    planner.set_entity(&selectors["B"], "b1", Some(entity("b1", "B", None)));
+    planner.set_entity(&selectors["A"], "a1", Some(entity("a1", "A", None).into()));
+    planner.set_entity(&selectors["A"], "a2", Some(entity("a2", "A", None).into()));
+    planner.set_entity(&selectors["B"], "b1", Some(entity("b1", "B", None).into()));
     planner.settle();
     assert_eq!(planner.tasks().len(), 2);
     planner.set_entity(&selectors["A"], "a1", None);
-    planner.set_entity(&selectors["B"], "b2", Some(entity("b2", "B", None)));
+    planner.set_entity(&selectors["B"], "b2", Some(entity("b2", "B", None).into()));
     planner.settle();
     let inputs: Vec<Vec<&str>> =
         planner.tasks().values().map(|task| task.instance.inputs.iter().map(|input| input.id.as_str()).collect()).collect();
@@ -120,7 +120,7 @@ fn fault_6_an_intent_that_is_sent_again_changes_nothing() {
     planner.set_registry(&operators, &topologies, &intents);
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
     let selector = planner.selectors().keys().next().cloned().expect("a selector");
-    planner.set_entity(&selector, "a", Some(entity("a", "A", None)));
+    planner.set_entity(&selector, "a", Some(entity("a", "A", None).into()));
     assert_eq!(planner.settle().len(), 1);
     planner.set_registry(&operators, &topologies, &intents);
     assert!(planner.settle().is_empty());
@@ -156,13 +156,13 @@ fn a_changed_geoscope_keeps_the_tasks_that_it_still_covers() {
     let wide = register(&mut planner, 20_000.0);
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
     for entity in [&near, &far] {
-        planner.set_entity(&wide, &entity.id, Some(entity.clone()));
+        planner.set_entity(&wide, &entity.id, Some(entity.clone().into()));
     }
     assert_eq!(planner.settle().len(), 2);
     let narrow = register(&mut planner, 1000.0);
     planner.set_complete(&narrow, false);
     planner.settle();
-    planner.set_entity(&narrow, "near", Some(near.clone()));
+    planner.set_entity(&narrow, "near", Some(near.clone().into()));
     planner.set_complete(&narrow, true);
     planner.settle();
     assert_eq!(planner.tasks().len(), 1);
@@ -174,7 +174,7 @@ fn an_incomplete_selector_takes_no_task_away() {
     planner.set_registry(&[operator("op")], &[topology("t", &[("A", "ALL")])], &[intent("i", "t")]);
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
     let selector = planner.selectors().keys().next().cloned().expect("a selector");
-    planner.set_entity(&selector, "a", Some(entity("a", "A", None)));
+    planner.set_entity(&selector, "a", Some(entity("a", "A", None).into()));
     planner.settle();
     planner.set_complete(&selector, false);
     planner.set_entity(&selector, "a", None);
@@ -362,18 +362,18 @@ fn a_flow_from_a_type_to_the_same_type_does_not_feed_on_itself() {
         (planner, selector)
     };
     let (mut planner, selector) = start();
-    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None)));
+    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None).into()));
     planner.settle();
     let output = output_of(&planner);
-    planner.set_entity(&selector, &output, Some(entity(&output, "A", None)));
+    planner.set_entity(&selector, &output, Some(entity(&output, "A", None).into()));
     planner.settle();
     assert_eq!(planner.tasks().len(), 1);
     // After a restart the output may be known before the device.
     let (mut planner, selector) = start();
-    planner.set_entity(&selector, &output, Some(entity(&output, "A", None)));
+    planner.set_entity(&selector, &output, Some(entity(&output, "A", None).into()));
     planner.settle();
     assert_eq!(planner.tasks().len(), 1, "an entity of another flow, as far as is known");
-    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None)));
+    planner.set_entity(&selector, "d1", Some(entity("d1", "A", None).into()));
     planner.settle();
     let inputs: Vec<&str> = planner.tasks().values().map(|task| task.instance.inputs[0].id.as_str()).collect();
     assert_eq!(inputs, ["d1"]);

@@ -352,7 +352,7 @@ impl State {
         match news {
             EntityNews::Known(detail) => {
                 self.watches.forget_lookup(selector, &detail.id);
-                self.planner.set_entity(selector, &detail.id.clone(), Some(detail));
+                self.planner.set_entity(selector, &detail.id.clone(), Some(Arc::new(detail)));
             }
             EntityNews::Named { id, entity_type, provider } => self.watches.look_up(selector, &id, &entity_type, &provider, now),
             EntityNews::Gone(id) => {
@@ -384,7 +384,7 @@ impl State {
             None => return,
         };
         self.watches.forget_lookup(&lookup.selector, &lookup.id);
-        self.planner.set_entity(&lookup.selector, &lookup.id, Some(detail));
+        self.planner.set_entity(&lookup.selector, &lookup.id, Some(Arc::new(detail)));
         self.complete_if_looked_up(&lookup.selector);
     }
 

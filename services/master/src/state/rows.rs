@@ -61,7 +61,11 @@ impl State {
             return self.overheard_rows(intent);
         }
         match intent {
-            Some(intent) => self.planner.tasks_of(intent).filter_map(|id| self.row(id)).collect(),
+            Some(intent) => {
+                let mut rows: Vec<TaskRow> = self.planner.tasks_of(intent).filter_map(|id| self.row(id)).collect();
+                rows.sort_unstable_by(|a, b| a.task_id.cmp(&b.task_id));
+                rows
+            }
             None => self.planner.tasks().keys().filter_map(|id| self.row(id)).collect(),
         }
     }

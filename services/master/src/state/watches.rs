@@ -104,7 +104,7 @@ pub struct Taken {
 
 impl Watches {
     /// Takes the selectors that the plan reads now. Returns those that are new.
-    pub fn set(&mut self, selectors: &HashMap<Arc<str>, Arc<Selector>>) -> Vec<Arc<str>> {
+    pub fn set(&mut self, selectors: &BTreeMap<Arc<str>, Arc<Selector>>) -> Vec<Arc<str>> {
         let gone: Vec<Arc<str>> = self.by_selector.keys().filter(|id| !selectors.contains_key(*id)).cloned().collect();
         for id in gone {
             self.lookups.retain(|(selector, _), _| *selector != id);
