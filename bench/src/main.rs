@@ -67,6 +67,9 @@ enum Command {
         /// The broker
         #[arg(long, default_value = "http://127.0.0.1:8070")]
         broker: String,
+        /// The worker
+        #[arg(long, default_value = "http://127.0.0.1:8020")]
+        worker: String,
         /// Tasks that run already
         #[arg(long, default_value_t = 0)]
         present: usize,
@@ -142,9 +145,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         }
         Command::Deliver { common, sink_host } => report::print(&scenario::deliver(&common.setting()?, &sink_host).await?),
         Command::SubscribeIdle { common, count } => report::print(&scenario::subscribe_idle(&common.setting()?, count).await?),
-        Command::Appear { designer, broker, present, count } => {
-            report::print(&scenario::appear(&Target::parse(&designer)?, &Target::parse(&broker)?, present, count).await?)
-        }
+        Command::Appear { designer, broker, worker, present, count } => report::print(
+            &scenario::appear(&Target::parse(&designer)?, &Target::parse(&broker)?, &Target::parse(&worker)?, present, count).await?,
+        ),
         Command::Fill { common, count } => report::print(&scenario::fill(&common.setting()?, count).await?),
     }
 }

@@ -1,16 +1,14 @@
 //! A whole node: from an entity that appears to its task.
 //!
-//! A fog function with one task for each entity is registered; then entities appear one after the other, and the designer's
-//! event stream tells when the worker has the task (the first word about it, so a little later than `ADD_TASK`) and when
-//! its process has been started.
+//! A fog function with one task for each entity is registered; then entities appear one after the other, and the worker is
+//! asked again and again which tasks it has. So the times include the reading of its answer, and their grain is that of
+//! the asking, well under a millisecond.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
 
 use super::once;
 use crate::histogram::Histogram;
@@ -39,7 +37,7 @@ pub struct Appearances {
 ///
 /// # Errors
 /// If a service cannot be reached, refuses, or a task does not come.
-pub async fn appear(designer: &Target, broker: &Target, present: usize, count: usize) -> anyhow::Result<Appearances> {
+pub async fn appear(designer: &Target, broker: &Target, worker: &Target, present: usize, count: usize) -> anyhow::Result<Appearances> {
     let name = format!("appear{}", std::process::id());
     let operator = json!([{"name": name, "description": "waits", "parameters": [],
         "executables": [{"command": ["sleep", "100000"], "hwType": "any", "osType": "any"}]}]);
@@ -55,40 +53,23 @@ pub async fn appear(designer: &Target, broker: &Target, present: usize, count: u
         .await
         .context("registering the function")?;
 
-    let mut events = Events::open(designer, &format!(".{name}.")).await?;
+    let mut tasks = Tasks::of(worker, &format!(".{name}.")).await?;
     let mut connection = Connection::open(broker).await?;
     for from in (0..present).step_by(500) {
         connection.exchange(entities(broker, &name, from..(from + 500).min(present)).bytes()).await?;
     }
-    let mut running = std::collections::HashSet::new();
-    while running.len() < present {
-        let (task, runs) = events.next().await?;
-        events.is_new(&task);
-        if runs {
-            running.insert(task);
-        }
-    }
+    tasks.until(Instant::now(), |_, started| started >= present).await?;
     let (mut scheduled, mut started) = (Histogram::default(), Histogram::default());
     // The first one pays for connections and caches.
     for number in present..=present + count {
         let request = entities(broker, &name, number..number + 1);
         let sent = Instant::now();
         connection.exchange(request.bytes()).await?;
-        let mut mine = String::new();
-        loop {
-            let (task, runs) = events.next().await?;
-            if events.is_new(&task) && mine.is_empty() {
-                mine.clone_from(&task);
-                if number > present {
-                    scheduled.add(sent.elapsed());
-                }
-            }
-            if task == mine && runs {
-                break;
-            }
-        }
+        let there = tasks.until(sent, |known, _| known > number).await?;
+        let running = tasks.until(sent, |_, started| started > number).await?;
         if number > present {
-            started.add(sent.elapsed());
+            scheduled.add(there);
+            started.add(running);
         }
     }
     once(designer, &Template::new(designer, "DELETE", &format!("/fogfunction/{name}"), &[], "")).await.context("removing the function")?;
@@ -110,45 +91,34 @@ fn entities(broker: &Target, kind: &str, numbers: std::ops::Range<usize>) -> Tem
     Template::new(broker, "POST", "/ngsi10/updateContext", &[], &json!({"contextElements": elements, "updateAction": "APPEND"}).to_string())
 }
 
-/// The `task` events of the designer's stream that concern one function.
-struct Events {
-    lines: Lines<BufReader<TcpStream>>,
-    seen: std::collections::HashSet<String>,
+/// The worker's tasks of one function.
+struct Tasks {
+    connection: Connection,
+    request: Template,
     infix: String,
 }
 
-impl Events {
-    async fn open(designer: &Target, infix: &str) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect(&designer.authority).await?;
-        let request = Template::new(designer, "GET", "/events", &[], "");
-        stream.write_all(request.bytes()).await?;
-        Ok(Events { lines: BufReader::new(stream).lines(), seen: Default::default(), infix: infix.to_owned() })
+impl Tasks {
+    async fn of(worker: &Target, infix: &str) -> anyhow::Result<Self> {
+        let connection = Connection::open(worker).await.context("connecting to the worker")?;
+        Ok(Tasks { connection, request: Template::new(worker, "GET", "/tasks", &[], ""), infix: infix.to_owned() })
     }
 
-    /// The next event: the task's id, and whether it runs.
-    async fn next(&mut self) -> anyhow::Result<(String, bool)> {
-        tokio::time::timeout(BOUND, self.read()).await.context("no event came within 30 s")?
-    }
-
-    /// Whether this is the first event of a task.
-    fn is_new(&mut self, task: &str) -> bool {
-        self.seen.insert(task.to_owned())
-    }
-
-    async fn read(&mut self) -> anyhow::Result<(String, bool)> {
-        let mut is_task = false;
-        while let Some(line) = self.lines.next_line().await? {
-            if let Some(event) = line.strip_prefix("event:") {
-                is_task = event.trim() == "task";
-            } else if let Some(data) = line.strip_prefix("data:").filter(|_| is_task) {
-                let row: Value = serde_json::from_str(data).context("an event is not JSON")?;
-                let task = row["TaskID"].as_str().unwrap_or_default();
-                if task.contains(&self.infix) {
-                    // `sleep` never opens the port that would make it `running`; its process is there when it is `starting`.
-                    return Ok((task.to_owned(), row["Status"] == "starting" || row["Status"] == "running"));
-                }
+    /// Asks until the numbers of tasks that it has, and of those whose process is started, satisfy a condition. Returns the
+    /// time since `since`.
+    async fn until(&mut self, since: Instant, condition: impl Fn(usize, usize) -> bool) -> anyhow::Result<Duration> {
+        loop {
+            let answer = self.connection.exchange(self.request.bytes()).await?;
+            let rows: Vec<Value> = serde_json::from_slice(self.connection.body(answer)).context("the worker's list of tasks")?;
+            let mine = rows.iter().filter(|row| row["TaskID"].as_str().is_some_and(|id| id.contains(&self.infix)));
+            // `sleep` never opens the port that would make it `running`; its process is there when it is `starting`.
+            let (known, started) = mine.fold((0, 0), |(known, started), row| {
+                (known + 1, started + usize::from(row["Status"] == "starting" || row["Status"] == "running"))
+            });
+            if condition(known, started) {
+                return Ok(since.elapsed());
             }
+            anyhow::ensure!(since.elapsed() < BOUND, "a task did not come within 30 s: the worker has {known}, of which {started} started");
         }
-        anyhow::bail!("the designer closed its event stream")
     }
 }
