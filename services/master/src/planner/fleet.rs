@@ -39,6 +39,8 @@ pub struct Choice {
     pub conflict: bool,
     /// Sum of the distances to its inputs; 0 unless the objective asks for it.
     pub metres: u64,
+    /// Squared chord from the centre of its inputs, which breaks ties of the other objectives.
+    away: f64,
 }
 
 /// The alive workers, sorted by id.
@@ -218,10 +220,13 @@ impl Fleet {
                 continue;
             }
             let conflict = (slot.exclusive > 0 || wish.exclusive) && self.would_conflict(worker, wish.exclusive, wish.level);
-            if best.is_some_and(|best| conflict && !best.conflict) {
+            if best.is_some_and(|best| {
+                conflict > best.conflict || (conflict == best.conflict && self.is_worse_by_load(wish, slot, best.worker))
+            }) {
                 continue;
             }
-            let candidate = Choice { worker, conflict, metres: if nearest { self.metres(worker, wish.places) } else { 0 } };
+            let (metres, away) = if nearest { (self.metres(worker, wish.places), 0.0) } else { (0, away_from(wish.places, slot)) };
+            let candidate = Choice { worker, conflict, metres, away };
             if best.is_none_or(|best| self.is_better(wish, &candidate, &best)) {
                 best = Some(candidate);
                 // A nearer one with a conflict would be no better, a farther one without conflict would.
@@ -233,9 +238,18 @@ impl Fleet {
         best
     }
 
+    /// Whether the objective rules a worker out by its load alone, which is cheap to see.
+    fn is_worse_by_load(&self, wish: &Wish<'_>, slot: &Slot, best: usize) -> bool {
+        match wish.objective {
+            Objective::MinLatency => false,
+            Objective::MaxThroughput => slot.shares > self.slots[best].shares,
+            Objective::MinCost => slot.shares < self.slots[best].shares,
+        }
+    }
+
     fn is_better(&self, wish: &Wish<'_>, new: &Choice, old: &Choice) -> bool {
         let by_load = || self.compare_load(new.worker, old.worker);
-        let by_distance = || self.compare_distance(wish.places, new.worker, old.worker);
+        let by_distance = || new.away.total_cmp(&old.away);
         let order = new.conflict.cmp(&old.conflict).then_with(|| match wish.objective {
             Objective::MinLatency => new.metres.cmp(&old.metres).then_with(by_load),
             Objective::MaxThroughput => by_load().then_with(by_distance),
@@ -249,13 +263,14 @@ impl Fleet {
     fn compare_load(&self, a: usize, b: usize) -> Ordering {
         self.slots[a].shares.cmp(&self.slots[b].shares)
     }
+}
 
-    fn compare_distance(&self, places: &Places, a: usize, b: usize) -> Ordering {
-        if places.is_empty() {
-            return Ordering::Equal;
-        }
-        let distance = |slot: &Slot| if slot.located { places.chord2_from_centre(&slot.position) } else { f64::INFINITY };
-        distance(&self.slots[a]).total_cmp(&distance(&self.slots[b]))
+/// How far a worker is from the centre of places, in a measure that only compares. Without location it is the farthest.
+fn away_from(places: &Places, slot: &Slot) -> f64 {
+    match (places.is_empty(), slot.located) {
+        (true, _) => 0.0,
+        (false, true) => places.chord2_from_centre(&slot.position),
+        (false, false) => f64::INFINITY,
     }
 }
 
