@@ -221,7 +221,7 @@ impl Fleet {
             }
             let conflict = (slot.exclusive > 0 || wish.exclusive) && self.would_conflict(worker, wish.exclusive, wish.level);
             if best.is_some_and(|best| {
-                conflict > best.conflict || (conflict == best.conflict && self.is_worse_by_load(wish, slot, best.worker))
+                (conflict && !best.conflict) || (conflict == best.conflict && self.is_worse_by_load(wish, slot, best.worker))
             }) {
                 continue;
             }
