@@ -181,7 +181,8 @@ async fn f40_a_deletion_ends_the_parts_elsewhere_as_unsubscribing_does() {
     let other = asked.subscribe(&of_type("T", &sink.url())).await;
     asked.post("/ngsi10/updateContext", &update("e2", "T", "a", 3)).await;
     until("a notification for the second", || {
-        holds(sink.values().last() == Some(&("e2".to_owned(), json!(3))), format!("{:?}", sink.values()))
+        // The present state of e1 comes from another broker, so it may come last.
+        holds(sink.values().contains(&("e2".to_owned(), json!(3))), format!("{:?}", sink.values()))
     })
     .await;
     assert!(sink.received().iter().all(|one| one.body["subscriptionId"] == other.as_str()), "{:?}", sink.received());
