@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::BoxError;
 use bytes::Buf;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 /// Fails when the next part does not come in time. A body that is there already costs no timer.
@@ -49,6 +50,47 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Hands what was left unread of a body back when it is dropped, so that a handler which does not care for the body need not read it.
+pub(crate) struct ReturnedBody {
+    inner: axum::body::Body,
+    back: Option<oneshot::Sender<axum::body::Body>>,
+}
+
+impl ReturnedBody {
+    pub(crate) fn new(inner: axum::body::Body) -> (Self, oneshot::Receiver<axum::body::Body>) {
+        let (back, unread) = oneshot::channel();
+        (ReturnedBody { inner, back: Some(back) }, unread)
+    }
+}
+
+impl Body for ReturnedBody {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for ReturnedBody {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take()
+            && !self.inner.is_end_stream()
+        {
+            // Nobody takes it back after the answer was given up; then the connection closes, as it should.
+            let _ = back.send(std::mem::take(&mut self.inner));
+        }
     }
 }
 

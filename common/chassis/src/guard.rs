@@ -16,16 +16,20 @@ use axum::response::Response;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use crate::access::{Access, Security};
-use crate::body::{LimitedBody, MOST_READ_AWAY};
+use crate::body::{LimitedBody, MOST_READ_AWAY, ReturnedBody};
 use crate::cors;
 use crate::errors::ErrorForm;
 use crate::http_metrics::RouteMetrics;
 use crate::telemetry;
 
 const LONGEST_READ_AWAY: Duration = Duration::from_secs(4);
+
+/// A body of at most this size has arrived with its head, so hyper reads it away by itself.
+const ARRIVES_AT_ONCE: usize = 4 * 1024;
 
 /// Everything about a route that its requests need. Made once, when the router is built.
 pub(crate) struct RouteContext {
@@ -70,11 +74,15 @@ where
                     response
                 }
                 None => {
+                    let unread = take_back(&mut request);
                     let call = AssertUnwindSafe(async move { handler.call(request, state).await }).catch_unwind();
                     let outcome = match span {
                         Some(span) => call.instrument(span).await,
                         None => call.await,
                     };
+                    if let Some(Ok(body)) = unread.map(|mut unread| unread.try_recv()) {
+                        read_away(body).await;
+                    }
                     match outcome {
                         Ok(_) if exceeded.is_some_and(|flag| flag.load(Ordering::Relaxed)) => {
                             (route.errors)(StatusCode::PAYLOAD_TOO_LARGE, &route.too_large())
@@ -134,6 +142,16 @@ fn limit_unannounced(request: &mut Request, limit: usize) -> Option<Arc<AtomicBo
     let body = std::mem::take(request.body_mut());
     *request.body_mut() = Body::new(LimitedBody::new(body, limit, Arc::clone(&exceeded)));
     Some(exceeded)
+}
+
+/// Lets what the handler leaves of a large body come back to us.
+fn take_back(request: &mut Request) -> Option<oneshot::Receiver<Body>> {
+    if content_length(request.headers()).is_none_or(|length| length <= ARRIVES_AT_ONCE) {
+        return None;
+    }
+    let (body, unread) = ReturnedBody::new(std::mem::take(request.body_mut()));
+    *request.body_mut() = Body::new(body);
+    Some(unread)
 }
 
 /// Reads the rest of a refused request: a client that is still sending when the connection closes never sees the answer. What is
