@@ -1,9 +1,9 @@
-# run · test · bench · images · charts
+# run · test · bench · images
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run build dashboard test bench images charts
+.PHONY: help run build dashboard test bench images
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,3 @@ bench: ## Measure the node beside a bare server; prints the tables of docs/perfo
 
 images: build ## Container images as OCI archives
 	docker/build
-
-charts: ## Package the Helm charts
-	charts/package
