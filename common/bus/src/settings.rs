@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fogflow_background::Spawner;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{BusError, SharedBus};
@@ -26,6 +27,8 @@ pub struct BusSettings {
     pub engine: Engine,
     /// The server; unused in-process.
     pub amqp: AmqpSettings,
+    /// Where its task is watched.
+    pub spawner: Spawner,
 }
 
 /// Opens the bus that the settings name. RabbitMQ need not be up: the bus goes on trying to reach it.
@@ -35,6 +38,6 @@ pub struct BusSettings {
 pub async fn open(settings: &BusSettings) -> Result<SharedBus, BusError> {
     Ok(match settings.engine {
         Engine::InProcess => Arc::new(InProcessBus::new()),
-        Engine::RabbitMq => Arc::new(RabbitBus::connect(settings.amqp.clone()).await?),
+        Engine::RabbitMq => Arc::new(RabbitBus::connect_with(settings.amqp.clone(), &settings.spawner)?),
     })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fogflow_background::Spawner;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -112,11 +113,24 @@ impl Supervisor {
     /// A task without which the process is worthless. If it ends before shutdown, in whatever way, or panics, or fails during
     /// shutdown, the process ends with a non-zero code.
     pub fn spawn_critical(&self, name: impl Into<String>, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let name = name.into();
+        self.critical(name.into(), future, false);
+    }
+
+    /// A place for the tasks of a store or a bus: their failure is critical, but whoever owns them may end them at any time.
+    /// `owner` goes before their names.
+    #[must_use]
+    pub fn spawner(&self, owner: &str) -> Spawner {
+        let (this, owner) = (self.clone(), owner.to_owned());
+        Spawner::new(move |name, task| {
+            this.critical(format!("{owner} {name}"), async move { task.await.map_err(anyhow::Error::msg) }, true);
+        })
+    }
+
+    fn critical(&self, name: String, future: impl Future<Output = anyhow::Result<()>> + Send + 'static, may_end: bool) {
         let this = self.clone();
         self.track(name.clone(), TaskClass::Critical, move |id| async move {
             let outcome = match AssertUnwindSafe(future).catch_unwind().await {
-                Ok(Ok(())) if this.inner.shutdown.is_cancelled() => None,
+                Ok(Ok(())) if may_end || this.inner.shutdown.is_cancelled() => None,
                 Ok(Ok(())) => Some("it ended although nobody asked".to_owned()),
                 Ok(Err(error)) => Some(format!("{error:#}")),
                 Err(panic) => Some(panic_text(panic.as_ref())),

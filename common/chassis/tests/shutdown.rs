@@ -123,6 +123,30 @@ async fn a_critical_task_that_fails_panics_or_ends_takes_the_whole_process_down_
 }
 
 #[tokio::test]
+async fn the_tasks_of_a_store_are_shown_by_name_may_end_with_it_and_their_failure_ends_the_process() {
+    let process = Process::new("test");
+    let dir = tempfile::tempdir().unwrap();
+    let config = fogflow_config::Config { data_dir: dir.path().to_owned(), ..Default::default() };
+    let store = fogflow_chassis::open_store(&config, &process, "broker", fogflow_config::Durability::Fsync).await.unwrap();
+    let states = || process.tasks.status().into_iter().map(|task| (task.name, task.state)).collect::<std::collections::BTreeMap<_, _>>();
+    let both = ["broker store transfer", "broker store writer"];
+    assert_eq!(states(), both.map(|name| (name.to_owned(), "running")).into());
+    store.close().await.unwrap();
+    let ended = both.map(|name| (name.to_owned(), "ended")).into();
+    tokio::time::timeout(SOON, async {
+        while states() != ended {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{:?}", states()));
+    assert_eq!(process.tasks.failure(), None);
+    process.tasks.spawner("broker").spawn("store writer", async { Err("the disk is gone".to_owned()) });
+    tokio::time::timeout(SOON, process.shutdown.cancelled()).await.unwrap();
+    assert_eq!(process.tasks.failure().as_deref(), Some("broker store writer: the disk is gone"));
+}
+
+#[tokio::test]
 async fn a_restarting_task_is_made_again_after_errors_and_panics_and_its_state_can_be_read() {
     let process = Process::new("test");
     let (attempts, done) = (Arc::new(std::sync::atomic::AtomicU32::new(0)), Arc::new(Notify::new()));

@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         url: engine.clone(),
         service: "throughput".to_owned(),
         dir: dir.clone(),
+        spawner: Default::default(),
     };
     let store = open(&settings).await?;
     fill(&store, keys).await?;

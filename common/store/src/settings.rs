@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fogflow_background::Spawner;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::SharedStore;
-use crate::dgraph::DgraphStore;
-use crate::embedded::EmbeddedStore;
+use crate::dgraph::{DgraphOptions, DgraphStore};
+use crate::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::memory::MemoryStore;
 use crate::model::StoreError;
-use crate::postgres::PostgresStore;
+use crate::postgres::{PostgresOptions, PostgresStore};
 
 /// The engine of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub struct StoreSettings {
     pub dir: PathBuf,
     /// The durability of the embedded engine.
     pub durability: Durability,
+    /// Where its tasks and threads are watched.
+    pub spawner: Spawner,
 }
 
 /// Opens the store that the settings name.
@@ -61,9 +64,18 @@ pub struct StoreSettings {
 /// [`StoreError::Unavailable`] when the server's address is wrong or the engine does not start.
 pub async fn open(settings: &StoreSettings) -> Result<SharedStore, StoreError> {
     Ok(match settings.engine {
-        Engine::Embedded => Arc::new(EmbeddedStore::open(&settings.dir, settings.durability).await?),
+        Engine::Embedded => {
+            let options = EmbeddedOptions { spawner: settings.spawner.clone(), ..EmbeddedOptions::new(settings.durability) };
+            Arc::new(EmbeddedStore::open_with(&settings.dir, options).await?)
+        }
         Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Postgres => Arc::new(PostgresStore::open(&settings.url, &settings.service).await?),
-        Engine::Dgraph => Arc::new(DgraphStore::open(&settings.url, &settings.service).await?),
+        Engine::Postgres => {
+            let options = PostgresOptions { spawner: settings.spawner.clone(), ..PostgresOptions::default() };
+            Arc::new(PostgresStore::open_with(&settings.url, &settings.service, options).await?)
+        }
+        Engine::Dgraph => {
+            let options = DgraphOptions { spawner: settings.spawner.clone(), ..DgraphOptions::default() };
+            Arc::new(DgraphStore::open_with(&settings.url, &settings.service, options).await?)
+        }
     })
 }

@@ -153,7 +153,7 @@ struct InDgraph {
 
 impl InDgraph {
     async fn open(url: &str, service: &str) -> SharedStore {
-        Arc::new(DgraphStore::open_with(url, service, DgraphOptions { log_keep: 4000 }).await.unwrap())
+        Arc::new(DgraphStore::open_with(url, service, DgraphOptions { log_keep: 4000, ..DgraphOptions::default() }).await.unwrap())
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use fogflow_chassis::{CancellationToken, Process, Routes, Security, UsageError, http_client, serve, serve_tls};
+use fogflow_chassis::{CancellationToken, Process, Routes, Security, http_client, open_store, serve, serve_tls};
 use fogflow_client::Peers;
-use fogflow_config::{Config, Durability, StoreEngine};
+use fogflow_config::Config;
 use fogflow_ngsi::Timestamp;
-use fogflow_store::{Engine as Kind, SharedStore, StoreError, StoreSettings};
+use fogflow_store::SharedStore;
 use futures::FutureExt;
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
@@ -43,26 +43,9 @@ pub struct Running {
 /// Starts the broker with the store that the configuration names.
 ///
 /// # Errors
-/// [`UsageError`] when a port is taken or another process has the store; otherwise what prevents the start.
+/// [`fogflow_chassis::UsageError`] when a port is taken or another process has the store; otherwise what prevents the start.
 pub async fn start(config: Arc<Config>, process: &Process) -> anyhow::Result<Running> {
-    let settings = StoreSettings {
-        engine: match config.store_of("broker").engine {
-            StoreEngine::Embedded => Kind::Embedded,
-            StoreEngine::Postgres => Kind::Postgres,
-            StoreEngine::Dgraph => Kind::Dgraph,
-        },
-        url: config.store_of("broker").url.clone(),
-        service: "broker".to_owned(),
-        dir: config.service_dir("broker"),
-        durability: match config.broker.durability {
-            Durability::Fsync => fogflow_store::Durability::Fsync,
-            Durability::Relaxed => fogflow_store::Durability::Relaxed,
-        },
-    };
-    let store = fogflow_store::open(&settings).await.map_err(|error| match error {
-        StoreError::InUse(_) => anyhow::Error::from(UsageError(error.to_string())),
-        other => other.into(),
-    })?;
+    let store = open_store(&config, process, "broker", config.broker.durability).await?;
     start_with(config, process, store).await
 }
 

@@ -27,12 +27,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, UsageError, http_client, serve, serve_tls_for_pages};
+use fogflow_chassis::{Process, Security, http_client, open_store, serve, serve_tls_for_pages};
 use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
-use fogflow_config::{BusEngine, Config, StoreEngine};
-use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
+use fogflow_config::{BusEngine, Config, Durability};
+use fogflow_store::SharedStore;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -59,9 +58,9 @@ pub struct Running {
 /// Opens the store, binds both ports, and starts the designer's tasks. It needs neither the bus nor the broker to be up.
 ///
 /// # Errors
-/// If the store cannot be opened or a port cannot be bound; [`UsageError`] where the user can mend it.
+/// If the store cannot be opened or a port cannot be bound; [`fogflow_chassis::UsageError`] where the user can mend it.
 pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
-    let store = open_store(&config).await?;
+    let store = open_store(&config, process, "designer", Durability::Fsync).await?;
     start_with(config, process, bus, store).await
 }
 
@@ -181,25 +180,5 @@ fn without_credentials(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
         _ => url.to_owned(),
-    }
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<SharedStore> {
-    let chosen = config.store_of("designer");
-    let settings = StoreSettings {
-        engine: match chosen.engine {
-            StoreEngine::Embedded => Engine::Embedded,
-            StoreEngine::Postgres => Engine::Postgres,
-            StoreEngine::Dgraph => Engine::Dgraph,
-        },
-        url: chosen.url.clone(),
-        service: "designer".to_owned(),
-        dir: config.service_dir("designer"),
-        durability: Durability::Fsync,
-    };
-    match fogflow_store::open(&settings).await {
-        Ok(store) => Ok(store),
-        Err(error @ StoreError::InUse(_)) => Err(UsageError(error.to_string()).into()),
-        Err(error) => Err(error).context("the designer's store cannot be opened"),
     }
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fogflow_chassis::{Process, Security, http_client, serve, serve_tls};
-use fogflow_config::Config;
+use fogflow_chassis::{Process, Security, http_client, open_store, serve, serve_tls};
+use fogflow_config::{Config, Durability};
 use fogflow_store::SharedStore;
 
 use api::Api;
@@ -44,7 +44,8 @@ pub struct Running {
 /// # Errors
 /// When the store cannot be opened or read, or a port cannot be bound.
 pub async fn start(config: Arc<Config>, process: &Process) -> anyhow::Result<Running> {
-    let store = fogflow_store::open(&settings(&config)).await.context("discovery's store")?;
+    // Brokers repeat what discovery should have lost; waiting for the disk would only delay them.
+    let store = open_store(&config, process, "discovery", Durability::Relaxed).await?;
     start_with(config, process, store).await
 }
 
@@ -85,20 +86,4 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     });
     ready.ready();
     Ok(Running { address })
-}
-
-fn settings(config: &Config) -> fogflow_store::StoreSettings {
-    let store = config.store_of("discovery");
-    fogflow_store::StoreSettings {
-        engine: match store.engine {
-            fogflow_config::StoreEngine::Embedded => fogflow_store::Engine::Embedded,
-            fogflow_config::StoreEngine::Postgres => fogflow_store::Engine::Postgres,
-            fogflow_config::StoreEngine::Dgraph => fogflow_store::Engine::Dgraph,
-        },
-        url: store.url.clone(),
-        service: "discovery".to_owned(),
-        dir: config.service_dir("discovery"),
-        // Brokers repeat what discovery should have lost; waiting for the disk would only delay them.
-        durability: fogflow_store::Durability::Relaxed,
-    }
 }

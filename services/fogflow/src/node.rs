@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use fogflow_bus::SharedBus;
 use fogflow_bus::inprocess::InProcessBus;
-use fogflow_bus::rabbitmq::AmqpSettings;
-use fogflow_bus::{BusSettings, Engine, SharedBus};
-use fogflow_chassis::{CommonArgs, Process, UsageError, load_config};
+use fogflow_chassis::{CommonArgs, Process, UsageError, load_config, open_bus};
 use fogflow_config::{BusEngine, Config};
 
 use crate::demo;
@@ -83,16 +82,20 @@ async fn start_all(config: &Arc<Config>, process: &Process) -> anyhow::Result<()
         Box::pin(fogflow_discovery::start(Arc::clone(config), &discovery)),
         Box::pin(fogflow_broker::start(Arc::clone(config), &broker)),
     )?;
-    fogflow_designer::start(Arc::clone(config), &process.child("designer"), buses.open("designer").await?).await?;
-    fogflow_master::start(Arc::clone(config), &process.child("master"), buses.open(&config.master_id()).await?).await?;
-    fogflow_worker::start(Arc::clone(config), &process.child("worker"), buses.open(&config.worker_id(&config.instance)).await?).await?;
+    let (designer, master, worker) = (process.child("designer"), process.child("master"), process.child("worker"));
+    let bus = buses.open(&designer, "designer").await?;
+    fogflow_designer::start(Arc::clone(config), &designer, bus).await?;
+    let bus = buses.open(&master, &config.master_id()).await?;
+    fogflow_master::start(Arc::clone(config), &master, bus).await?;
+    let bus = buses.open(&worker, &config.worker_id(&config.instance)).await?;
+    fogflow_worker::start(Arc::clone(config), &worker, bus).await?;
     Ok(())
 }
 
 /// Broker and worker near the devices; everything else is at `coreservice_ip`.
 async fn start_edge(config: &Arc<Config>, process: &Process) -> anyhow::Result<()> {
-    let bus = Buses::new(config, BusEngine::Rabbitmq).open(&config.worker_id(&config.instance)).await?;
     let (broker, worker) = (process.child("broker"), process.child("worker"));
+    let bus = Buses::new(config, BusEngine::Rabbitmq).open(&worker, &config.worker_id(&config.instance)).await?;
     tokio::try_join!(
         Box::pin(fogflow_broker::start(Arc::clone(config), &broker)),
         Box::pin(fogflow_worker::start(Arc::clone(config), &worker, bus)),
@@ -101,31 +104,28 @@ async fn start_edge(config: &Arc<Config>, process: &Process) -> anyhow::Result<(
 }
 
 /// A node whose core services are elsewhere has a broker and a worker.
-fn is_edge(config: &Config) -> bool {
+pub(crate) fn is_edge(config: &Config) -> bool {
     !config.coreservice_ip.is_empty() && config.coreservice_ip != config.my_hostip
 }
 
 /// One bus for all services in the process, or a connection to RabbitMQ for each.
-enum Buses {
+enum Buses<'a> {
     Shared(SharedBus),
-    Amqp(String),
+    Amqp(&'a Config),
 }
 
-impl Buses {
-    fn new(config: &Config, default: BusEngine) -> Self {
+impl<'a> Buses<'a> {
+    fn new(config: &'a Config, default: BusEngine) -> Self {
         match config.bus.engine.unwrap_or(default) {
-            BusEngine::Rabbitmq => Buses::Amqp(config.amqp_url()),
+            BusEngine::Rabbitmq => Buses::Amqp(config),
             BusEngine::Inprocess => Buses::Shared(Arc::new(InProcessBus::new())),
         }
     }
 
-    async fn open(&self, component: &str) -> anyhow::Result<SharedBus> {
+    async fn open(&self, process: &Process, component: &str) -> anyhow::Result<SharedBus> {
         match self {
             Buses::Shared(bus) => Ok(Arc::clone(bus)),
-            Buses::Amqp(url) => {
-                let amqp = AmqpSettings { url: url.clone(), exchange: "fogflow".to_owned(), component: component.to_owned() };
-                Ok(fogflow_bus::open(&BusSettings { engine: Engine::RabbitMq, amqp }).await?)
-            }
+            Buses::Amqp(config) => open_bus(config, process, component, BusEngine::Rabbitmq).await,
         }
     }
 }

@@ -28,13 +28,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{CancellationToken, Process, Security, UsageError, http_client, serve};
+use fogflow_chassis::{CancellationToken, Process, Security, http_client, open_store, serve};
 use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
-use fogflow_config::{Config, StoreEngine};
+use fogflow_config::{Config, Durability, StoreEngine};
 use fogflow_orchestration::{Location, MasterProfile};
-use fogflow_store::{Durability, Engine, SharedStore, StoreError, StoreSettings};
+use fogflow_store::SharedStore;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -77,9 +76,10 @@ impl std::fmt::Debug for MasterHandle {
 /// Opens the store, binds both ports and starts the master's tasks. Designer, discovery, broker and bus need not be up.
 ///
 /// # Errors
-/// When the store cannot be opened or a port cannot be bound; [`UsageError`] where the user can mend it.
+/// When the store cannot be opened or a port cannot be bound; [`fogflow_chassis::UsageError`] where the user can mend it.
 pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
-    let store = open_store(&config).await?;
+    // Workers tell what they run; waiting for the disk would only delay orders.
+    let store = open_store(&config, process, "master", Durability::Relaxed).await?;
     start_with(config, process, bus, store).await
 }
 
@@ -171,25 +171,4 @@ fn identity(config: &Config) -> Identity {
 fn dead_after(config: &Config) -> Option<Duration> {
     let interval = config.worker.heartbeat_interval?;
     Some(Duration::from_secs(u64::from(interval) * u64::from(config.worker.detection_duration)))
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<SharedStore> {
-    let chosen = config.store_of("master");
-    let settings = StoreSettings {
-        engine: match chosen.engine {
-            StoreEngine::Embedded => Engine::Embedded,
-            StoreEngine::Postgres => Engine::Postgres,
-            StoreEngine::Dgraph => Engine::Dgraph,
-        },
-        url: chosen.url.clone(),
-        service: "master".to_owned(),
-        dir: config.service_dir("master"),
-        // Workers tell what they run; waiting for the disk would only delay orders.
-        durability: Durability::Relaxed,
-    };
-    match fogflow_store::open(&settings).await {
-        Ok(store) => Ok(store),
-        Err(error @ StoreError::InUse(_)) => Err(UsageError(error.to_string()).into()),
-        Err(error) => Err(error).context("the master's store cannot be opened"),
-    }
 }

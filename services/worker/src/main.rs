@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use fogflow_bus::rabbitmq::AmqpSettings;
-use fogflow_bus::{BusSettings, Engine};
+use fogflow_chassis::open_bus;
+use fogflow_config::BusEngine;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     fogflow_chassis::main("fogflow-worker", async |config, process| {
-        let amqp = AmqpSettings { url: config.amqp_url(), exchange: "fogflow".to_owned(), component: config.worker_id(&config.instance) };
-        let bus = fogflow_bus::open(&BusSettings { engine: Engine::RabbitMq, amqp }).await?;
+        // Alone in its process it has nobody to talk to but through RabbitMQ.
+        let bus = open_bus(&config, &process, &config.worker_id(&config.instance), BusEngine::Rabbitmq).await?;
         fogflow_worker::start(config, &process, bus).await.map(drop)
     })
 }

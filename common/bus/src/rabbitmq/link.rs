@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fogflow_background::Spawner;
 use futures::StreamExt;
 use lapin::options::ConfirmSelectOptions;
 use lapin::uri::{AMQPScheme, AMQPUri};
@@ -57,7 +58,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Starts the task.
-    pub(super) fn start(uri: AMQPUri, settings: AmqpSettings) -> Arc<Self> {
+    pub(super) fn start(uri: AMQPUri, settings: AmqpSettings, spawner: &Spawner) -> Arc<Self> {
         let link = Arc::new(Link {
             exchange: settings.exchange,
             component: settings.component,
@@ -72,11 +73,12 @@ impl Link {
             generations: AtomicU64::new(0),
         });
         let task = Arc::clone(&link);
-        tokio::spawn(async move {
+        spawner.spawn("bus connection", async move {
             let stopped = task.stopped.clone();
             stopped.run_until_cancelled(task.keep(uri)).await;
             task.connected.send_replace(false);
             task.live.send_replace(None);
+            Ok(())
         });
         link
     }

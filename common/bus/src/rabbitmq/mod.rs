@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fogflow_background::Spawner;
 use lapin::uri::AMQPUri;
 use tokio::sync::watch;
 
@@ -73,8 +74,16 @@ impl RabbitBus {
     /// # Errors
     /// [`BusError::Refused`] when the URL is no AMQP URL.
     pub async fn connect(settings: AmqpSettings) -> Result<Self, BusError> {
+        Self::connect_with(settings, &Spawner::default())
+    }
+
+    /// [`connect`](Self::connect) with a place where the task that keeps the connection is watched. Call it within a runtime.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(settings: AmqpSettings, spawner: &Spawner) -> Result<Self, BusError> {
         let uri = settings.parse()?;
-        let link = Link::start(uri, settings);
+        let link = Link::start(uri, settings, spawner);
         Ok(RabbitBus { publisher: Publisher::new(Arc::clone(&link)), link })
     }
 }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fogflow_background::Spawner;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -39,11 +40,13 @@ const OPEN_LIMIT: Duration = Duration::from_secs(60);
 pub struct DgraphOptions {
     /// Changes that the log keeps at least. Default 100 000.
     pub log_keep: u64,
+    /// Where its task is watched.
+    pub spawner: Spawner,
 }
 
 impl Default for DgraphOptions {
     fn default() -> Self {
-        DgraphOptions { log_keep: 100_000 }
+        DgraphOptions { log_keep: 100_000, spawner: Spawner::default() }
     }
 }
 
@@ -86,9 +89,12 @@ impl DgraphStore {
             sleep(Duration::from_millis(500)).await;
         }
         let (inner, stop) = (Arc::new(inner), CancellationToken::new());
-        tokio::spawn({
+        options.spawner.spawn("store watcher", {
             let (inner, stop) = (Arc::clone(&inner), stop.clone());
-            async move { stop.run_until_cancelled(inner.follow()).await }
+            async move {
+                stop.run_until_cancelled(inner.follow()).await;
+                Ok(())
+            }
         });
         Ok(DgraphStore { inner, stop })
     }

@@ -22,10 +22,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use fogflow_background::Spawner;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,6 +56,8 @@ pub struct EmbeddedOptions {
     /// Free bytes on the disk below which commits are refused with [`StoreError::Full`], so that compaction can still
     /// work. Default 64 MiB.
     pub reserve_bytes: u64,
+    /// Where its two threads are watched.
+    pub spawner: Spawner,
 }
 
 impl EmbeddedOptions {
@@ -62,7 +65,7 @@ impl EmbeddedOptions {
     #[must_use]
     pub fn new(durability: Durability) -> Self {
         const MIB: u64 = 1024 * 1024;
-        EmbeddedOptions { durability, feed_bytes: 256 * MIB, segment_bytes: 32 * MIB, reserve_bytes: 64 * MIB }
+        EmbeddedOptions { durability, feed_bytes: 256 * MIB, segment_bytes: 32 * MIB, reserve_bytes: 64 * MIB, spawner: Spawner::default() }
     }
 }
 
@@ -138,8 +141,8 @@ impl EmbeddedStore {
             feed_bytes: options.feed_bytes,
         };
         let (stop_transfer, stopped) = std_mpsc::channel();
-        let transfer = Builder::new().name("store-transfer".to_owned()).spawn(move || transfer.run(stopped)).map_err(io_error)?;
-        let writer = Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(requests)).map_err(io_error)?;
+        let transfer = options.spawner.thread("store transfer", move || transfer.run(stopped)).map_err(io_error)?;
+        let writer = options.spawner.thread("store writer", move || writer.run(requests)).map_err(io_error)?;
         let running = Mutex::new(Some(Running { queue, writer, stop_transfer, transfer, lock }));
         Ok(EmbeddedStore { index, log: reader, versions, leases: Arc::new(Mutex::new(leases)), head, running })
     }

@@ -16,9 +16,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_postgres::{Object, Pool};
+use fogflow_background::Spawner;
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -48,11 +49,13 @@ pub struct PostgresOptions {
     pub log_keep: u64,
     /// Whether replicas are told of changes by NOTIFY where the server can do that. Default true.
     pub notify: bool,
+    /// Where its two tasks are watched.
+    pub spawner: Spawner,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        PostgresOptions { log_partition: 250_000, log_keep: 1_000_000, notify: true }
+        PostgresOptions { log_partition: 250_000, log_keep: 1_000_000, notify: true, spawner: Spawner::default() }
     }
 }
 
@@ -67,7 +70,8 @@ pub struct PostgresStore {
 
 struct Running {
     queue: mpsc::Sender<Request>,
-    writer: JoinHandle<()>,
+    /// Ends without a message when the writer has ended.
+    writer: oneshot::Receiver<()>,
 }
 
 impl PostgresStore {
@@ -98,9 +102,14 @@ impl PostgresStore {
         let writer = Writer::new(pool.clone(), schema.clone(), statements, log_size, head_sender.clone());
         let watcher = Watcher { target, pool: pool.clone(), schema: schema.clone(), channel, log_size, head: head_sender };
         let (queue, requests) = mpsc::channel(QUEUE);
-        let writer = tokio::spawn(writer.run(requests));
-        tokio::spawn(watcher.run(stop.clone()));
-        Ok(PostgresStore { pool, schema, head, stop, running: Mutex::new(Some(Running { queue, writer })) })
+        let (ended, end) = oneshot::channel();
+        options.spawner.spawn("store writer", async move {
+            let _ended: oneshot::Sender<()> = ended;
+            writer.run(requests).await;
+            Ok(())
+        });
+        options.spawner.spawn("store watcher", watcher.run(stop.clone()).map(Ok));
+        Ok(PostgresStore { pool, schema, head, stop, running: Mutex::new(Some(Running { queue, writer: end })) })
     }
 
     fn queue(&self) -> Result<mpsc::Sender<Request>, StoreError> {
@@ -248,9 +257,8 @@ impl Store for PostgresStore {
     async fn close(&self) -> Result<(), StoreError> {
         let Some(Running { queue, writer }) = self.running.lock().take() else { return Ok(()) };
         drop(queue);
-        if writer.await.is_err() {
-            tracing::error!("the writer had panicked");
-        }
+        // An error is how its end is told.
+        let _ = writer.await;
         self.stop.cancel();
         self.pool.close();
         Ok(())

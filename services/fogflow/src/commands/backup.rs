@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn settings(dir: PathBuf) -> StoreSettings {
-        StoreSettings { engine: Engine::Embedded, url: String::new(), service: "broker".to_owned(), dir, durability: Durability::Fsync }
+        StoreSettings { engine: Engine::Embedded, url: String::new(), service: "broker".to_owned(), dir, durability: Durability::Fsync, spawner: Default::default() }
     }
 
     #[tokio::test]
