@@ -10,12 +10,13 @@
 //! | Dgraph | the designer's registry | [`dgraph`] |
 //! | memory | tests | [`memory`] |
 //!
-//! [`open`] chooses at run time.
+//! [`open`] chooses at run time. A replica keeps its memory up with a shared store by [`follow`].
 
 mod contract;
 pub mod dgraph;
 pub mod embedded;
 mod evaluate;
+pub mod follow;
 mod leases;
 pub mod memory;
 mod model;
