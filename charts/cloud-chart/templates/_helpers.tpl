@@ -1,0 +1,107 @@
+{{/* Where the parts of the cloud node find each other and their store, as environment. */}}
+{{- define "cloud.environment" -}}
+{{- $config := include "fogflow.config" . | fromJson -}}
+{{- $found := dict
+  "FOGFLOW_DISCOVERY__HOST_IP" (($config.discovery).host_ip | default (include "fogflow.host" (list . "discovery")))
+  "FOGFLOW_MASTER__HOST_IP" (($config.master).host_ip | default (include "fogflow.host" (list . "master")))
+  "FOGFLOW_DESIGNER__HOST_IP" (($config.designer).host_ip | default (include "fogflow.host" (list . "designer")))
+  "FOGFLOW_RABBITMQ__HOST_IP" (.Values.rabbitmq.host | default (($config.rabbitmq).host_ip) | default (include "fogflow.host" (list . "rabbitmq")))
+  "FOGFLOW_STORE__ENGINE" .Values.store.engine
+-}}
+{{- include "fogflow.variables" $found | trim }}
+{{- if eq .Values.store.engine "postgres" }}
+- name: FOGFLOW_STORE__URL
+  valueFrom: {secretKeyRef: {{ include "fogflow.secretKey" (list . "store-url") }}}
+{{- end }}
+{{- end -}}
+
+{{/* The broker as the other parts of the cluster reach it. */}}
+{{- define "cloud.brokerInside" -}}
+- name: FOGFLOW_BROKER__HOST_IP
+  value: {{ include "fogflow.host" (list . "cloud-broker") }}
+{{- end -}}
+
+{{/* What makes pods roll besides config.json: credentials that come from the values or were made. */}}
+{{- define "cloud.checksum" -}}
+{{- include "cloud.credentials" . | sha256sum -}}
+{{- end -}}
+
+{{/* All credentials of the chart as a JSON object; those of existing Secrets are left out. */}}
+{{- define "cloud.credentials" -}}
+{{- $out := dict -}}
+{{- if not .Values.rabbitmq.existingSecret -}}
+{{- $_ := set $out "rabbitmq-username" .Values.rabbitmq.username -}}
+{{- $_ := set $out "rabbitmq-password" (include "fogflow.credential" (list . "rabbitmq-password" .Values.rabbitmq.password 32)) -}}
+{{- $_ := set $out "rabbitmq-erlang-cookie" (include "fogflow.credential" (list . "rabbitmq-erlang-cookie" "" 40)) -}}
+{{- end -}}
+{{- if eq .Values.store.engine "postgres" -}}
+{{- if and .Values.postgresql.enabled (not .Values.postgresql.existingSecret) -}}
+{{- $_ := set $out "postgres-password" (include "fogflow.credential" (list . "postgres-password" .Values.postgresql.password 32)) -}}
+{{- end -}}
+{{- if not .Values.store.existingSecret -}}
+{{- if .Values.store.url -}}
+{{- $_ := set $out "store-url" .Values.store.url -}}
+{{- else if not .Values.postgresql.enabled -}}
+{{- fail "\n\nstore.engine is postgres, but there is no server: enable postgresql, or set store.url or store.existingSecret.\n" -}}
+{{- else if .Values.postgresql.existingSecret -}}
+{{- fail "\n\npostgresql.existingSecret holds a password that the chart cannot read into a URL: put the whole URL into a Secret, too (store.existingSecret, key store-url).\n" -}}
+{{- else -}}
+{{- $password := include "fogflow.credential" (list . "postgres-password" .Values.postgresql.password 32) -}}
+{{- $_ := set $out "store-url" (printf "postgres://%s:%s@%s:5432/%s" .Values.postgresql.username (urlquery $password | replace "+" "%20") (include "fogflow.host" (list . "postgresql")) .Values.postgresql.database) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not .Values.adminToken.existingSecret -}}
+{{- $_ := set $out "admin-token" (include "fogflow.credential" (list . "admin-token" .Values.adminToken.value 48)) -}}
+{{- end -}}
+{{- $out | toJson -}}
+{{- end -}}
+
+{{/* Things that the schema cannot say. */}}
+{{- define "cloud.check" -}}
+{{- if and (not .Values.rabbitmq.enabled) (not .Values.rabbitmq.host) -}}
+{{- fail "\n\nrabbitmq.enabled is false: name the server that shall be used in rabbitmq.host.\n" -}}
+{{- end -}}
+{{- if and (not .Values.rabbitmq.enabled) (not .Values.rabbitmq.existingSecret) (not .Values.rabbitmq.password) -}}
+{{- fail "\n\nrabbitmq.enabled is false: give the password of the server in rabbitmq.password or rabbitmq.existingSecret.\n" -}}
+{{- end -}}
+{{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.enabled) -}}
+{{- fail "\n\ntls.enabled is true: name a Secret with tls.crt, tls.key and ca.crt in tls.existingSecret, or enable tls.certManager.\n" -}}
+{{- end -}}
+{{- if and .Values.store.existingSecret .Values.store.url -}}
+{{- fail "\n\nstore.url and store.existingSecret exclude each other.\n" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The designer's registry in Dgraph, when that is part of the chart. */}}
+{{- define "cloud.registryStore" -}}
+{{- if .Values.dgraph.enabled }}
+- name: FOGFLOW_DESIGNER__STORE__ENGINE
+  value: dgraph
+- name: FOGFLOW_DESIGNER__STORE__URL
+  value: http://{{ include "fogflow.host" (list . "dgraph") }}:8080
+{{- end }}
+{{- end -}}
+
+{{/* Image that is not ours: {registry, repository, tag} */}}
+{{- define "cloud.foreignImage" -}}
+{{- printf "%s/%s:%s" .registry .repository .tag -}}
+{{- end -}}
+
+{{/* Volume claim of a StatefulSet, named data: (list $ "1Gi") */}}
+{{- define "cloud.claim" -}}
+{{- $root := index . 0 -}}
+- metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with $root.Values.persistence.storageClass }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources: {requests: {storage: {{ index . 1 }}}}
+{{- end -}}
+
+{{/* Whether volumes outlive the release. */}}
+{{- define "cloud.claimRetention" -}}
+persistentVolumeClaimRetentionPolicy: {whenDeleted: {{ ternary "Retain" "Delete" .Values.persistence.retain }}, whenScaled: Retain}
+{{- end -}}
