@@ -1,12 +1,12 @@
-# run · test · bench · images
+# run · test · bench · images · charts
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run build dashboard test bench images
+.PHONY: help run build dashboard test bench images charts cluster-test
 
 help: ## What each target does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 run: build ## Build everything and start one node with the demo; state in ./data
 	$(CARGO_TARGET_DIR)/release/fogflow up $(ARGS)
@@ -26,5 +26,12 @@ bench: ## Measure the node beside a bare server; prints the tables of docs/perfo
 	tests/setup build
 	bench/run
 
-images: build ## Container images as OCI archives
-	docker/build
+images: dashboard ## Container images as OCI archives in target/images
+	tests/setup build
+	docker/build --out $(CURDIR)/target/images
+
+charts: ## The Helm charts as .tgz and .zip in target/charts
+	charts/package $(CURDIR)/target/charts
+
+cluster-test: dashboard ## All tests on a real Kubernetes
+	tests/cluster/run $(ARGS)

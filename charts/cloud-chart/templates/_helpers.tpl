@@ -6,10 +6,25 @@
   "FOGFLOW_MASTER__HOST_IP" (($config.master).host_ip | default (include "fogflow.host" (list . "master")))
   "FOGFLOW_DESIGNER__HOST_IP" (($config.designer).host_ip | default (include "fogflow.host" (list . "designer")))
   "FOGFLOW_RABBITMQ__HOST_IP" (.Values.rabbitmq.host | default (($config.rabbitmq).host_ip) | default (include "fogflow.host" (list . "rabbitmq")))
-  "FOGFLOW_STORE__ENGINE" .Values.store.engine
 -}}
 {{- include "fogflow.variables" $found | trim }}
-{{- if eq .Values.store.engine "postgres" }}
+{{- end -}}
+
+{{/* Whether the PostgreSQL of the chart is used: "true" or nothing. */}}
+{{- define "cloud.ownPostgres" -}}
+{{- if and (eq .Values.store.engine "postgres") .Values.postgresql.enabled (not .Values.store.url) (not .Values.store.existingSecret) }}true{{ end -}}
+{{- end -}}
+
+{{/* The store of a service, as environment. */}}
+{{- define "cloud.store" -}}
+- name: FOGFLOW_STORE__ENGINE
+  value: {{ .Values.store.engine }}
+{{- if include "cloud.ownPostgres" . }}
+- name: POSTGRES_PASSWORD
+  valueFrom: {secretKeyRef: {{ include "fogflow.secretKey" (list . "postgres-password") }}}
+- name: FOGFLOW_STORE__URL
+  value: postgres://{{ .Values.postgresql.username }}:$(POSTGRES_PASSWORD)@{{ include "fogflow.host" (list . "postgresql") }}:5432/{{ .Values.postgresql.database }}
+{{- else if eq .Values.store.engine "postgres" }}
 - name: FOGFLOW_STORE__URL
   valueFrom: {secretKeyRef: {{ include "fogflow.secretKey" (list . "store-url") }}}
 {{- end }}
@@ -34,22 +49,11 @@
 {{- $_ := set $out "rabbitmq-password" (include "fogflow.credential" (list . "rabbitmq-password" .Values.rabbitmq.password 32)) -}}
 {{- $_ := set $out "rabbitmq-erlang-cookie" (include "fogflow.credential" (list . "rabbitmq-erlang-cookie" "" 40)) -}}
 {{- end -}}
-{{- if eq .Values.store.engine "postgres" -}}
-{{- if and .Values.postgresql.enabled (not .Values.postgresql.existingSecret) -}}
+{{- if and (include "cloud.ownPostgres" .) (not .Values.postgresql.existingSecret) -}}
 {{- $_ := set $out "postgres-password" (include "fogflow.credential" (list . "postgres-password" .Values.postgresql.password 32)) -}}
 {{- end -}}
-{{- if not .Values.store.existingSecret -}}
-{{- if .Values.store.url -}}
+{{- if and (eq .Values.store.engine "postgres") .Values.store.url -}}
 {{- $_ := set $out "store-url" .Values.store.url -}}
-{{- else if not .Values.postgresql.enabled -}}
-{{- fail "\n\nstore.engine is postgres, but there is no server: enable postgresql, or set store.url or store.existingSecret.\n" -}}
-{{- else if .Values.postgresql.existingSecret -}}
-{{- fail "\n\npostgresql.existingSecret holds a password that the chart cannot read into a URL: put the whole URL into a Secret, too (store.existingSecret, key store-url).\n" -}}
-{{- else -}}
-{{- $password := include "fogflow.credential" (list . "postgres-password" .Values.postgresql.password 32) -}}
-{{- $_ := set $out "store-url" (printf "postgres://%s:%s@%s:5432/%s" .Values.postgresql.username (urlquery $password | replace "+" "%20") (include "fogflow.host" (list . "postgresql")) .Values.postgresql.database) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- if not .Values.adminToken.existingSecret -}}
 {{- $_ := set $out "admin-token" (include "fogflow.credential" (list . "admin-token" .Values.adminToken.value 48)) -}}
@@ -67,6 +71,9 @@
 {{- end -}}
 {{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.enabled) -}}
 {{- fail "\n\ntls.enabled is true: name a Secret with tls.crt, tls.key and ca.crt in tls.existingSecret, or enable tls.certManager.\n" -}}
+{{- end -}}
+{{- if and (eq .Values.store.engine "postgres") (not .Values.postgresql.enabled) (not .Values.store.url) (not .Values.store.existingSecret) -}}
+{{- fail "\n\nstore.engine is postgres, but there is no server: enable postgresql, or set store.url or store.existingSecret.\n" -}}
 {{- end -}}
 {{- if and .Values.store.existingSecret .Values.store.url -}}
 {{- fail "\n\nstore.url and store.existingSecret exclude each other.\n" -}}
