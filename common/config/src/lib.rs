@@ -20,8 +20,9 @@ pub use keys::{KeyDoc, key_docs, markdown};
 pub use load::Loaded;
 pub use sections::{
     BrokerConfig, BusConfig, BusEngine, Compatibility, Config, Consistency, ContainerManagement, DesignerConfig, DiscoveryConfig,
-    Durability, HttpsConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, MasterConfig, PersistentStorage, PhysicalLocation,
-    PrometheusConfig, RabbitmqConfig, RegistryConfig, StoreConfig, StoreEngine, TelemetryConfig, WorkerConfig,
+    Durability, HttpsConfig, KubernetesConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, MasterConfig, NetworkPolicyConfig,
+    PersistentStorage, PhysicalLocation, PrometheusConfig, RabbitmqConfig, RegistryConfig, StoreConfig, StoreEngine, TaskEndpoint,
+    TelemetryConfig, WorkerConfig,
 };
 
 /// Why a configuration is refused. The text is one line and names the key.

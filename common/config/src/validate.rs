@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::sections::{Config, StoreEngine};
+use crate::sections::{Config, KubernetesConfig, StoreEngine};
 
 type Finding = (&'static str, String);
 
@@ -32,6 +32,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Finding> {
     range("physical_location.longitude", config.physical_location.longitude, 180.0)?;
     at_least_one("broker.heartbeat_interval", config.broker.heartbeat_interval)?;
     at_least_one("worker.detection_duration", config.worker.detection_duration)?;
+    kubernetes(&config.worker.kubernetes)?;
     if let Some(seconds) = config.worker.heartbeat_interval {
         at_least_one("worker.heartbeat_interval", seconds)?;
     }
@@ -114,6 +115,22 @@ fn ports(config: &Config) -> Result<(), Finding> {
         if let Some((other, _)) = used.iter().take(index).find(|(_, taken)| taken == port && *port != 0) {
             return Err((key, format!("port {port} is also `{other}`")));
         }
+    }
+    Ok(())
+}
+
+fn kubernetes(config: &KubernetesConfig) -> Result<(), Finding> {
+    // Renewing three times before the lease ends needs some seconds.
+    if config.lease_seconds < 5 {
+        return Err(("worker.kubernetes.lease_seconds", "must be at least 5".to_owned()));
+    }
+    at_least_one("worker.kubernetes.requests_per_second", config.requests_per_second.into())?;
+    at_least_one("worker.kubernetes.task_port", config.task_port.into())?;
+    if !["", "IfNotPresent", "Always", "Never"].contains(&config.image_pull_policy.as_str()) {
+        return Err((
+            "worker.kubernetes.image_pull_policy",
+            format!("{:?} is not IfNotPresent, Always or Never", config.image_pull_policy),
+        ));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod go_json;
 pub mod ids;
 pub mod message;
 pub mod operator;
+pub mod pod;
 pub mod profile;
 pub mod report;
 pub mod routing;
@@ -16,6 +17,7 @@ pub mod topology;
 
 pub use message::{Envelope, MessageType};
 pub use operator::{Code, DockerImage, Executable, Operator, Parameter};
+pub use pod::{PodSettings, Resources};
 pub use profile::{Location, MasterProfile, WorkerProfile};
 pub use report::{LeaseReply, LeaseRequest, MasterReport, RegistrySnapshot, TaskInput, TaskOutput, TaskRow};
 pub use task::{

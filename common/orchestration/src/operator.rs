@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::pod::PodSettings;
+
 /// A unit of processing, given by images, executables or inline code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Operator {
@@ -25,6 +27,9 @@ pub struct Operator {
     /// A function of one entity, which every engine can run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+    /// What it asks of Kubernetes for its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<PodSettings>,
     /// The scene of upstream's visual editor, kept as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub designboard: Option<Value>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{Code, Executable, Parameter};
+use crate::pod::PodSettings;
 
 /// Payload of `ADD_TASK` and `REMOVE_TASK`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub struct ScheduledTaskInstance {
     /// Inline code.
     #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+    /// What the operator asks of Kubernetes.
+    #[serde(rename = "Kubernetes", skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<PodSettings>,
     /// In `REMOVE_TASK`: leave the output entities, since the task goes on elsewhere.
     #[serde(rename = "KeepOutputs", skip_serializing_if = "std::ops::Not::not")]
     pub keep_outputs: bool,

@@ -140,7 +140,7 @@ prop_compose! {
         designboard in option::of(any_json().prop_filter("null is the same as none", |value| !value.is_null())),
     ) -> Operator {
         let image = |(operator_name, name, tag, hw_type, os_type, prefetched)| DockerImage { operator_name, name, tag, hw_type, os_type, prefetched };
-        Operator { name, description, parameters, dockerimages: images.into_iter().map(image).collect(), executables, code, designboard }
+        Operator { name, description, parameters, dockerimages: images.into_iter().map(image).collect(), executables, code, designboard, kubernetes: None }
     }
 }
 

@@ -107,7 +107,7 @@ pub fn memory_limit(parameters: &[Parameter]) -> Option<u64> {
 /// they change while the instance runs on. Stable across restarts and releases.
 #[must_use]
 pub fn fingerprint(task: &ScheduledTaskInstance) -> String {
-    let text = json!([
+    let mut parts = json!([
         task.id,
         task.operator_name,
         task.docker_image,
@@ -117,9 +117,12 @@ pub fn fingerprint(task: &ScheduledTaskInstance) -> String {
         task.parameters,
         task.outputs,
         task.tenant
-    ])
-    .to_string();
-    hex::encode(&Sha256::digest(text.as_bytes())[..8])
+    ]);
+    // Only where there is something, so that the others keep the fingerprint that they had before.
+    if let (Some(settings), Value::Array(parts)) = (&task.kubernetes, &mut parts) {
+        parts.push(json!(settings));
+    }
+    hex::encode(&Sha256::digest(parts.to_string().as_bytes())[..8])
 }
 
 #[cfg(test)]

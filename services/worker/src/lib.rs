@@ -1,7 +1,7 @@
 //! FogFlow worker: runs task instances as processes, docker containers or pods.
 //!
 //! ```text
-//! bus -> messages -> table -> desired state -> one actor per task -> engine (process | docker | dry run)
+//! bus -> messages -> table -> desired state -> one actor per task -> engine (process | docker | kubernetes | dry run)
 //!                                                              \-> broker (inputs, outputs)
 //! ```
 //!
@@ -18,6 +18,7 @@ mod files;
 mod http;
 mod messages;
 mod metrics;
+mod records;
 pub mod settings;
 mod table;
 mod task;
@@ -38,11 +39,13 @@ use crate::broker::Broker;
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::dryrun::DryRun;
+use crate::engine::kubernetes::KubernetesEngine;
 use crate::engine::process::ProcessEngine;
 use crate::files::StateDirectory;
 use crate::http::HttpState;
 use crate::messages::Messages;
 use crate::metrics::Metrics;
+use crate::records::Records;
 use crate::settings::Settings;
 use crate::table::TaskTable;
 use crate::task::actor::Surroundings;
@@ -51,6 +54,7 @@ pub use crate::task::restart::RestartPolicy;
 /// How long tasks may take to end with the worker, below the grace of the process.
 const CLOSE_LIMIT: Duration = Duration::from_secs(12);
 
+const RESTORE_AGAIN: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A worker that runs.
@@ -77,12 +81,12 @@ pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> an
 pub async fn start_with(config: &Config, settings: Settings, process: &Process, bus: SharedBus) -> anyhow::Result<Running> {
     let settings = Arc::new(settings);
     let state = Arc::new(open(&settings)?);
-    let client = fogflow_chassis::http_client(config)?;
+    let client = fogflow_chassis::component_client(config)?;
     let broker = Broker::new(&client, &settings.broker_url);
-    let engine = choose_engine(&settings, &state, process)?;
+    let (engine, records) = choose_engine(&settings, &state, process).await?;
     let metrics = Metrics::register(&process.metrics)?;
     let (outbox, reports) = mpsc::channel(messages::OUTBOX);
-    let around = Surroundings { engine: Arc::clone(&engine), broker, state, settings: Arc::clone(&settings) };
+    let around = Surroundings { engine: Arc::clone(&engine), broker, state, records, settings: Arc::clone(&settings) };
     let table = TaskTable::new(around, process.tasks.clone(), outbox, metrics.clone());
 
     let http_state = HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine), shutdown: process.shutdown.clone() };
@@ -98,7 +102,6 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
         outcome => outcome?,
     };
 
-    table.restore().await;
     let profile = profile(&settings, engine.as_ref(), config.worker_url_at(http.port()));
     let worker_id = settings.worker_id.clone();
     let messages = Arc::new(Messages {
@@ -113,8 +116,33 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
         unknown: parking_lot::Mutex::default(),
         consuming: watch::Sender::new(false),
     });
-    run(&messages, process, reports);
+    if messages.engine.has_standbys() {
+        let (standby, shutdown) = (process.clone(), process.shutdown.clone());
+        process.tasks.spawn_critical("worker/standby", async move {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                active = messages.engine.activate() => active?,
+            }
+            begin(&messages, &standby, reports).await;
+            shutdown.cancelled().await;
+            Ok(())
+        });
+    } else {
+        begin(&messages, process, reports).await;
+    }
     Ok(Running { http, worker_id })
+}
+
+/// Takes up what is there, then hears and speaks.
+async fn begin(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crate::task::report::Outgoing>) {
+    while let Err(error) = messages.table.restore().await {
+        tracing::warn!(%error, "what this worker had cannot be read; that is tried again");
+        tokio::select! {
+            () = process.shutdown.cancelled() => return,
+            () = tokio::time::sleep(RESTORE_AGAIN) => {}
+        }
+    }
+    run(messages, process, reports);
 }
 
 /// Spawns the tasks of a worker.
@@ -159,6 +187,7 @@ fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crat
             shutdown.cancelled().await;
             messages.table.close(CLOSE_LIMIT).await;
             messages.leave().await;
+            messages.engine.retire();
         };
         tokio::select! {
             () = sending => {}
@@ -185,7 +214,13 @@ fn open(settings: &Settings) -> anyhow::Result<StateDirectory> {
     }
 }
 
-fn choose_engine(settings: &Arc<Settings>, state: &Arc<StateDirectory>, process: &Process) -> anyhow::Result<Arc<dyn Engine>> {
+/// The engine, and where its worker remembers its tasks.
+async fn choose_engine(
+    settings: &Arc<Settings>,
+    state: &Arc<StateDirectory>,
+    process: &Process,
+) -> anyhow::Result<(Arc<dyn Engine>, Arc<dyn Records>)> {
+    let records: Arc<dyn Records> = Arc::new(Arc::clone(state));
     let kind = match settings.engine {
         ContainerManagement::Process => "process",
         ContainerManagement::Docker => "docker",
@@ -194,17 +229,23 @@ fn choose_engine(settings: &Arc<Settings>, state: &Arc<StateDirectory>, process:
     };
     if !settings.start_actual_task {
         // A port that discards what it gets: notifications of a dry run go nowhere.
-        return Ok(Arc::new(DryRun::new(kind, format!("http://{}:9", settings.host))));
+        return Ok((Arc::new(DryRun::new(kind, format!("http://{}:9", settings.host))), records));
     }
-    match settings.engine {
+    let engine: Arc<dyn Engine> = match settings.engine {
         ContainerManagement::Process => {
-            Ok(Arc::new(ProcessEngine::new(Arc::clone(state), process, settings.host.clone(), settings.broker_url.clone())))
+            Arc::new(ProcessEngine::new(Arc::clone(state), process, settings.host.clone(), settings.broker_url.clone()))
         }
-        ContainerManagement::Docker => Ok(Arc::new(DockerEngine::new(Arc::clone(settings), Arc::clone(state), process.clone()))),
-        ContainerManagement::Kubernetes | ContainerManagement::Mec => {
-            Err(UsageError(format!("worker.container_management: this build has no engine for {kind:?}")).into())
+        ContainerManagement::Docker => Arc::new(DockerEngine::new(Arc::clone(settings), Arc::clone(state), process.clone())),
+        ContainerManagement::Kubernetes => {
+            let engine = KubernetesEngine::new(settings, process).await?;
+            let records = engine.records();
+            return Ok((Arc::new(engine), records));
         }
-    }
+        ContainerManagement::Mec => {
+            return Err(UsageError(format!("worker.container_management: this build has no engine for {kind:?}")).into());
+        }
+    };
+    Ok((engine, records))
 }
 
 /// How the worker describes itself to masters.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fogflow_config::{Config, ContainerManagement, RegistryConfig};
+use fogflow_config::{Config, ContainerManagement, KubernetesConfig, RegistryConfig};
 use fogflow_orchestration::Location;
 
 use crate::task::restart::RestartPolicy;
@@ -31,6 +31,12 @@ pub struct Settings {
     pub container_autoremove: bool,
     /// Where the docker engine listens (`DOCKER_HOST`); the usual socket when unset.
     pub docker_host: Option<String>,
+    /// How tasks become pods.
+    pub kubernetes: KubernetesConfig,
+    /// Namespace of task pods; empty: the worker's own.
+    pub app_namespace: String,
+    /// Where the cluster is; the usual places when unset.
+    pub kubeconfig: Option<PathBuf>,
     /// Credentials for images.
     pub registry: RegistryConfig,
     /// Its directory.
@@ -58,6 +64,9 @@ impl Settings {
             start_actual_task: config.worker.start_actual_task,
             container_autoremove: config.worker.container_autoremove,
             docker_host: std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
+            kubernetes: config.worker.kubernetes.clone(),
+            app_namespace: config.worker.app_namespace.clone(),
+            kubeconfig: None,
             registry: config.worker.registry.clone(),
             directory: config.service_dir("worker"),
             heartbeat: config.worker_heartbeat(),

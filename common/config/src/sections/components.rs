@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::KubernetesConfig;
 use super::platform::StoreConfig;
 
 /// Discovery.
@@ -228,6 +229,8 @@ pub struct WorkerConfig {
     pub heartbeat_interval: Option<u32>,
     /// How many heartbeats may be missed.
     pub detection_duration: u32,
+    /// How tasks become pods.
+    pub kubernetes: KubernetesConfig,
 }
 
 impl Default for WorkerConfig {
@@ -244,6 +247,7 @@ impl Default for WorkerConfig {
             capacity: 8,
             heartbeat_interval: None,
             detection_duration: 3,
+            kubernetes: KubernetesConfig::default(),
         }
     }
 }

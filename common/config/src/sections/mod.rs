@@ -3,6 +3,7 @@
 //! Field names follow Rust's convention, keys of the file are upstream's (`serde(rename)` where they differ).
 
 mod components;
+mod kubernetes;
 mod platform;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub use components::{
     BrokerConfig, Compatibility, Consistency, ContainerManagement, DesignerConfig, DiscoveryConfig, Durability, MasterConfig,
     RegistryConfig, WorkerConfig,
 };
+pub use kubernetes::{KubernetesConfig, NetworkPolicyConfig, TaskEndpoint};
 pub use platform::{
     BusConfig, BusEngine, HttpsConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, PersistentStorage, PrometheusConfig, RabbitmqConfig,
     StoreConfig, StoreEngine, TelemetryConfig,

@@ -215,6 +215,7 @@ fn same_but_inputs(a: &ScheduledTaskInstance, b: &ScheduledTaskInstance) -> bool
         && a.docker_image == b.docker_image
         && a.executable == b.executable
         && a.code == b.code
+        && a.kubernetes == b.kubernetes
         && a.parameters == b.parameters
         && a.is_exclusive == b.is_exclusive
         && a.priority_level == b.priority_level

@@ -108,13 +108,15 @@ impl State {
             stream_id: ids::output_id(entity_type, suffix, index + 1),
             annotations: None,
         };
+        let operator = self.planner.operator(&flow.operator);
         let mut message = ScheduledTaskInstance {
             id: task.instance.id.to_string(),
             topology_name: flow.topology.clone(),
             task_name: flow.key.task.to_string(),
             service_intent_id: flow.key.intent.to_string(),
             operator_name: flow.operator.clone(),
-            parameters: self.planner.operator(&flow.operator).map(|operator| operator.parameters.clone()).unwrap_or_default(),
+            parameters: operator.map(|operator| operator.parameters.clone()).unwrap_or_default(),
+            kubernetes: operator.and_then(|operator| operator.kubernetes.clone()),
             worker_id: worker.to_owned(),
             is_exclusive: flow.exclusive,
             priority_level: flow.level,

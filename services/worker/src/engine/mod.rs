@@ -6,6 +6,7 @@
 
 pub mod docker;
 pub mod dryrun;
+pub mod kubernetes;
 pub mod logs;
 mod ports;
 pub mod process;
@@ -38,7 +39,8 @@ pub struct Launch {
 pub struct Instance {
     /// The task.
     pub task_id: String,
-    /// Names this run and no other: container id, pid and start time, pod uid.
+    /// Names this run and no other: container id, pid and start time, pod uid and restarts. Empty while the engine has yet
+    /// to find a place for it ([`Observed::Replaced`] follows).
     pub handle: String,
     /// Base URL at which the broker reaches the task.
     pub endpoint: String,
@@ -62,8 +64,13 @@ pub enum Observed {
     Ended(String),
     /// The engine has trouble that it may get over by itself, for example a pod that waits for a node.
     Trouble(String),
-    /// The trouble is over.
+    /// The trouble is over, and so is the phase.
     Recovered,
+    /// The engine itself is still at it, in this state and for this reason: it will go on by itself, also when it counts
+    /// the task as [`TaskState::Failed`] for now.
+    Phase(TaskState, String),
+    /// The engine itself has started the task again; this is the new run.
+    Replaced(Instance),
 }
 
 /// Why an engine could not do what it was told.
@@ -109,6 +116,19 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Whether its tasks go on when the worker ends in order, to be adopted by the next one.
     fn survives_worker(&self) -> bool;
+
+    /// Whether several workers of one id may be there, one of which is active.
+    fn has_standbys(&self) -> bool {
+        false
+    }
+
+    /// Waits until this worker is the active one of its id. Nothing else of an engine is called before. Cancel-safe.
+    async fn activate(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Leaves the work to a standby. Nothing else is called afterwards.
+    fn retire(&self) {}
 
     /// Has the task run as `launch` says: adopts an instance of the same fingerprint, replaces any other, else starts
     /// one. Returns when it is started, which is before it listens. Is not dropped half-way; whatever an error leaves

@@ -12,18 +12,23 @@ use std::sync::Arc;
 
 use fogflow_chassis::Supervisor;
 use fogflow_orchestration::{DesiredTasks, FlowInfo, ScheduledTaskInstance, TaskUpdate, WorkerTasks};
+use futures::stream;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use self::early::EarlyInputs;
 use self::fence::{Fence, Stamp};
 use crate::desired::{Decision, desired_state};
-use crate::files::{self, Phase, SUBSCRIPTIONS_FILE, TASK_FILE, TaskRecord};
+use crate::files::{self, Phase, TaskRecord};
 use crate::metrics::Metrics;
 use crate::task::actor::{Actor, Surroundings};
 use crate::task::inputs::Inputs;
 use crate::task::report::{Outgoing, Reporter};
 use crate::task::{Desired, Goal};
+
+/// Records written at a time.
+const WRITES: usize = 16;
 
 /// A command of a master.
 #[derive(Clone, Debug)]
@@ -89,9 +94,11 @@ impl TaskTable {
 
     /// Takes up what an earlier start of this worker left: tasks with a record are adopted or started, what runs without
     /// one is ended (FAULT 4).
-    pub(crate) async fn restore(self: &Arc<Self>) {
-        let state = Arc::clone(&self.around.state);
-        let records = tokio::task::spawn_blocking(move || state.records()).await.unwrap_or_default();
+    ///
+    /// # Errors
+    /// When the records cannot be read: then nothing may be ended.
+    pub(crate) async fn restore(self: &Arc<Self>) -> std::io::Result<()> {
+        let records = self.around.records.tasks().await?;
         {
             let mut inner = self.inner.lock();
             for record in records {
@@ -105,6 +112,7 @@ impl TaskTable {
         }
         self.sweep().await;
         self.tell();
+        Ok(())
     }
 
     /// Ends what the engine runs for this worker although the table does not know it.
@@ -148,14 +156,16 @@ impl TaskTable {
     /// Writes every record that is not on disk yet, also one that an earlier command could not write.
     async fn save(&self) -> std::io::Result<()> {
         let unsaved: Vec<String> = self.inner.lock().unsaved.iter().cloned().collect();
-        for task_id in unsaved {
+        let write = async |task_id: String| {
             let record = record_of(&self.inner.lock(), &task_id);
             if let Some(record) = record {
-                files::write_async(self.around.state.of(&task_id).join(TASK_FILE), record).await?;
+                self.around.records.save_task(record).await?;
             }
             self.inner.lock().unsaved.remove(&task_id);
-        }
-        Ok(())
+            Ok(())
+        };
+        let writes: Vec<_> = unsaved.into_iter().map(write).collect();
+        stream::iter(writes).buffer_unordered(WRITES).try_collect().await
     }
 
     fn add(&self, inner: &mut Inner, mut task: ScheduledTaskInstance, with_early: bool) -> Applied {
@@ -228,13 +238,13 @@ impl TaskTable {
         // That of the order which brought the task.
         let trace = fogflow_chassis::current_traceparent();
         self.supervisor.spawn(format!("worker/task/{id}"), async move {
-            let inputs = Inputs::load(around.broker.clone(), around.state.of(&id).join(SUBSCRIPTIONS_FILE));
+            let inputs = Inputs::load(around.broker.clone(), Arc::clone(&around.records), &id).await;
             Actor::new(around, wish, reporter, inputs, trace).run(|| table.finish(&id)).await;
         });
     }
 
     /// Called by an actor that has ended its task. False if the task is wanted again.
-    fn finish(&self, task_id: &str) -> bool {
+    fn finish(self: &Arc<Self>, task_id: &str) -> bool {
         let aside = {
             let mut inner = self.inner.lock();
             let Some(entry) = inner.entries.get(task_id) else { return true };
@@ -244,6 +254,11 @@ impl TaskTable {
             inner.entries.remove(task_id);
             self.around.state.discard(task_id)
         };
+        let (table, id) = (Arc::clone(self), task_id.to_owned());
+        self.supervisor.spawn("worker/forget-task", async move {
+            let is_unwanted = || !table.inner.lock().entries.contains_key(&id);
+            table.around.records.forget(&id, &is_unwanted).await;
+        });
         if let Some(aside) = aside {
             // A large directory takes its time; nothing waits for it.
             self.supervisor.spawn("worker/remove-directory", async move {

@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::contract;
 use crate::engine::{Engine, EngineError, Instance, Launch, Observed};
 use crate::files::StateDirectory;
+use crate::records::Records;
 use crate::settings::Settings;
 
 /// Between two attempts at something that the broker or the engine refuses.
@@ -36,6 +37,7 @@ pub(crate) struct Surroundings {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) broker: Broker,
     pub(crate) state: Arc<StateDirectory>,
+    pub(crate) records: Arc<dyn Records>,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -56,6 +58,13 @@ enum End {
     Unwanted,
     /// The instance ended or never came up, after having been up for this long.
     Failed { reason: String, ran: Duration, unrunnable: bool },
+}
+
+/// How an instance that listened came to an end.
+enum Served {
+    /// The engine put another one in its place.
+    Replaced(Instance),
+    Over(End),
 }
 
 impl Actor {
@@ -148,7 +157,7 @@ impl Actor {
             }
         };
         match started {
-            Ok(instance) => self.attend(&instance, fingerprint, span).await,
+            Ok(instance) => self.attend(instance, fingerprint, span).await,
             Err(EngineError::Cancelled) => End::Unwanted,
             Err(error) => {
                 End::Failed { unrunnable: matches!(error, EngineError::Unrunnable(_)), reason: error.to_string(), ran: Duration::ZERO }
@@ -156,23 +165,45 @@ impl Actor {
         }
     }
 
-    /// Waits until a started instance listens, subscribes its inputs, and watches it.
-    async fn attend(&mut self, instance: &Instance, fingerprint: &str, mut starting: Span) -> End {
-        let mut events = self.around.engine.watch(instance);
-        self.reporter.endpoint(&instance.endpoint);
-        if let Some(end) = self.wait_until_listening(instance, fingerprint, &mut events).await {
-            return end;
+    /// Attends to a started instance, and to those that the engine puts in its place.
+    async fn attend(&mut self, mut instance: Instance, fingerprint: &str, mut starting: Span) -> End {
+        let mut events = self.around.engine.watch(&instance);
+        loop {
+            self.reporter.endpoint(&instance.endpoint);
+            if let Some(end) = self.wait_until_listening(&mut instance, fingerprint, &mut events).await {
+                return end;
+            }
+            match self.serve(&instance, fingerprint, &mut events, &mut starting).await {
+                Served::Replaced(next) => {
+                    self.reporter.restarted();
+                    self.report(TaskState::Starting, "it was started again".to_owned());
+                    instance = next;
+                }
+                Served::Over(end) => return end,
+            }
         }
+    }
+
+    /// Subscribes the inputs of an instance that listens, and watches it.
+    async fn serve(
+        &mut self,
+        instance: &Instance,
+        fingerprint: &str,
+        events: &mut BoxStream<'static, Observed>,
+        starting: &mut Span,
+    ) -> Served {
         let up_since = Instant::now();
         let mut announced = false;
         let mut informed = instance.adopted && self.reporter.subscribe().borrow().status == TaskState::Running;
         let mut trouble = None;
+        let mut phase = None;
         let mut retry = RETRY;
         let mut next_check = self.next_check();
+        let ended = |reason| Served::Over(End::Failed { reason, ran: up_since.elapsed(), unrunnable: false });
         loop {
             let Desired { task, goal } = self.desired.borrow_and_update().clone();
             if goal != Goal::Run || contract::fingerprint(&task) != fingerprint {
-                return End::Unwanted;
+                return Served::Over(End::Unwanted);
             }
             let mut failures = self.inputs.reconcile(&task, instance).instrument(starting.clone()).await;
             if !announced {
@@ -182,9 +213,11 @@ impl Actor {
                 }
             }
             let waiting = failures.first().cloned();
-            if waiting.is_none() && !informed {
+            if let Some((state, reason)) = phase.clone() {
+                self.reporter.state(&task, state, reason);
+            } else if waiting.is_none() && !informed {
                 informed = true;
-                starting = Span::none();
+                *starting = Span::none();
                 self.reporter.state(&task, TaskState::Running, "");
                 self.reporter.up(&task, &instance.endpoint, &instance.handle);
             } else {
@@ -196,11 +229,13 @@ impl Actor {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Observed::Trouble(reason)) => trouble = Some(reason),
-                    Some(Observed::Recovered) => trouble = None,
-                    Some(Observed::Ended(reason)) => return End::Failed { reason, ran: up_since.elapsed(), unrunnable: false },
-                    None => return End::Failed { reason: "it ended".to_owned(), ran: up_since.elapsed(), unrunnable: false },
+                    Some(Observed::Phase(state, reason)) => phase = Some((state, reason)),
+                    Some(Observed::Recovered) => (trouble, phase) = (None, None),
+                    Some(Observed::Replaced(next)) => return Served::Replaced(next),
+                    Some(Observed::Ended(reason)) => return ended(reason),
+                    None => return ended("it ended".to_owned()),
                 },
-                changed = self.desired.changed() => if changed.is_err() { return End::Unwanted },
+                changed = self.desired.changed() => if changed.is_err() { return Served::Over(End::Unwanted) },
                 () = tokio::time::sleep(retry), if again => {}
                 () = tokio::time::sleep_until(next_check) => {
                     let task = Arc::clone(&self.desired.borrow().task);
@@ -216,41 +251,64 @@ impl Actor {
         tokio::time::Instant::now() + self.around.settings.subscription_check.mul_f64(rand::random_range(0.5..1.0))
     }
 
+    /// Waits until an instance, or what the engine puts in its place, listens. Time counts while it is starting, not while
+    /// the engine waits for a place or an image.
     async fn wait_until_listening(
         &mut self,
-        instance: &Instance,
+        instance: &mut Instance,
         fingerprint: &str,
         events: &mut BoxStream<'static, Observed>,
     ) -> Option<End> {
         let engine = Arc::clone(&self.around.engine);
         let limit = self.policy.start_limit;
-        let listening = async {
-            while !engine.is_listening(instance).await {
-                tokio::time::sleep(POLL_LISTENING).await;
-            }
-        };
-        let timed = tokio::time::timeout(limit, listening);
-        tokio::pin!(timed);
+        let mut late = Some(tokio::time::Instant::now() + limit);
         loop {
-            let (reason, unrunnable) = tokio::select! {
-                result = &mut timed => match result {
-                    Ok(()) => return None,
-                    Err(_) => (format!("it does not listen on {} after {} s", instance.endpoint, limit.as_secs()), false),
-                },
+            let listening = async {
+                while !engine.is_listening(instance).await {
+                    tokio::time::sleep(POLL_LISTENING).await;
+                }
+            };
+            let is_late = async {
+                match late {
+                    Some(late) => tokio::time::sleep_until(late).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let reason = tokio::select! {
+                () = listening => return None,
+                () = is_late => format!("it does not listen on {} after {} s", instance.endpoint, limit.as_secs()),
                 event = events.next() => match event {
                     Some(Observed::Trouble(reason)) => {
-                        let task = Arc::clone(&self.desired.borrow().task);
-                        self.reporter.state(&task, TaskState::Starting, reason);
+                        self.report(TaskState::Starting, reason);
+                        continue;
+                    }
+                    Some(Observed::Phase(state, reason)) => {
+                        late = (state == TaskState::Starting).then(|| tokio::time::Instant::now() + limit);
+                        self.report(state, reason);
+                        continue;
+                    }
+                    Some(Observed::Replaced(next)) => {
+                        if !instance.handle.is_empty() {
+                            self.reporter.restarted();
+                        }
+                        self.reporter.endpoint(&next.endpoint);
+                        late = Some(tokio::time::Instant::now() + limit);
+                        *instance = next;
                         continue;
                     }
                     Some(Observed::Recovered) => continue,
-                    Some(Observed::Ended(reason)) => (reason, false),
-                    None => ("it ended".to_owned(), false),
+                    Some(Observed::Ended(reason)) => reason,
+                    None => "it ended".to_owned(),
                 },
                 () = wish_changes(&mut self.desired, fingerprint) => return Some(End::Unwanted),
             };
-            return Some(End::Failed { reason, ran: Duration::ZERO, unrunnable });
+            return Some(End::Failed { reason, ran: Duration::ZERO, unrunnable: false });
         }
+    }
+
+    fn report(&self, state: TaskState, reason: String) {
+        let task = Arc::clone(&self.desired.borrow().task);
+        self.reporter.state(&task, state, reason);
     }
 
     async fn announce(&self, task: &ScheduledTaskInstance) -> Result<(), String> {

@@ -1,10 +1,11 @@
 //! The input subscriptions of one task at the broker.
 //!
-//! Their ids are on disk before they count as placed, so that an adopted task goes on with its subscriptions and a
+//! Their ids are recorded before they count as placed, so that an adopted task goes on with its subscriptions and a
 //! removed one leaves none behind.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::sync::Arc;
 
 use fogflow_orchestration::{InputStream, ScheduledTaskInstance};
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
 use crate::engine::Instance;
-use crate::files;
+use crate::records::Records;
 
 /// Requests of one task to the broker at a time.
 const PARALLEL: usize = 8;
@@ -35,22 +36,24 @@ struct Record {
 }
 
 /// The subscriptions of one task.
-#[derive(Debug)]
 pub(crate) struct Inputs {
     broker: Broker,
-    file: PathBuf,
+    records: Arc<dyn Records>,
+    task_id: String,
     record: Record,
 }
 
 impl Inputs {
-    /// What `file` remembers, or nothing.
-    pub(crate) fn load(broker: Broker, file: PathBuf) -> Self {
-        let record = files::read(&file)
-            .inspect_err(|error| tracing::warn!(file = %file.display(), %error, "subscriptions of a task are forgotten"))
+    /// What is remembered of a task's subscriptions, or nothing.
+    pub(crate) async fn load(broker: Broker, records: Arc<dyn Records>, task_id: &str) -> Self {
+        let read = async { io::Result::Ok(records.subscriptions(task_id).await?.map(serde_json::from_value).transpose()?) };
+        let record = read
+            .await
+            .inspect_err(|error| tracing::warn!(task = task_id, %error, "subscriptions of a task are forgotten"))
             .ok()
             .flatten()
             .unwrap_or_default();
-        Inputs { broker, file, record }
+        Inputs { broker, records, task_id: task_id.to_owned(), record }
     }
 
     /// Brings the subscriptions in line with the task's inputs and its run. A run that is new gets new ones, since only a
@@ -135,8 +138,9 @@ impl Inputs {
     }
 
     async fn save(&self) {
-        if let Err(error) = files::write_async(self.file.clone(), self.record.clone()).await {
-            tracing::warn!(file = %self.file.display(), %error, "the subscriptions of a task cannot be remembered");
+        let save = async { self.records.save_subscriptions(&self.task_id, serde_json::to_value(&self.record)?).await };
+        if let Err(error) = save.await {
+            tracing::warn!(task = self.task_id, %error, "the subscriptions of a task cannot be remembered");
         }
     }
 }
