@@ -1,12 +1,16 @@
 //! Who asks, for which tenant: read once from the headers of a request, and needed to make any key.
 
+use std::borrow::Cow;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use fogflow_config::Compatibility;
 use fogflow_ngsi::{EntityKey, Tenant};
 use smol_str::SmolStr;
 
 use crate::change::Origin;
+use crate::engine::Engine;
 use crate::filter::PathScope;
 
 /// `User-Agent` by which brokers, upstream's included, mark what they send to each other.
@@ -41,11 +45,11 @@ fn readable<'a>(name: &str, value: &'a HeaderValue) -> Result<&'a str, String> {
 }
 
 impl Identity {
-    /// Reads the headers.
+    /// Reads the headers. In compatibility with upstream a path may lack its first slash.
     ///
     /// # Errors
     /// A sentence for the client when a tenant or path has characters that it must not have.
-    pub fn of(headers: &HeaderMap) -> Result<Self, String> {
+    pub fn of(headers: &HeaderMap, compatibility: Compatibility) -> Result<Self, String> {
         let mut found = Found::default();
         // One pass: a request has few headers, and each look-up by name would hash it.
         for (name, value) in headers {
@@ -65,13 +69,17 @@ impl Identity {
         }
         // What the write causes later belongs to this request, which in turn belongs to its caller.
         let trace = fogflow_chassis::current_traceparent().map_or_else(|| found.trace.into(), SmolStr::from);
-        let path = found.path;
+        let path = if found.path.is_empty() || found.path.starts_with('/') || compatibility == Compatibility::Standard {
+            Cow::Borrowed(found.path)
+        } else {
+            Cow::Owned(format!("/{}", found.path))
+        };
         if !path.is_empty() && (path.len() > LONGEST || !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
             return Err(format!("Fiware-ServicePath: {path:?} must begin with / and have no spaces"));
         }
         Ok(Identity {
             tenant: Tenant(tenant.into()),
-            path: Some(path).filter(|path| !path.is_empty()).map(SmolStr::new),
+            path: (!path.is_empty()).then(|| path.into()),
             origin: Origin { correlator: found.correlator.into(), trace, internal: found.internal },
         })
     }
@@ -104,12 +112,12 @@ impl Identity {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Identity {
+impl FromRequestParts<Engine> for Identity {
     /// The chassis puts it into the form of the face.
     type Rejection = (StatusCode, String);
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Identity::of(&parts.headers).map_err(|message| (StatusCode::BAD_REQUEST, message))
+    async fn from_request_parts(parts: &mut Parts, engine: &Engine) -> Result<Self, Self::Rejection> {
+        Identity::of(&parts.headers, engine.config().compatibility).map_err(|message| (StatusCode::BAD_REQUEST, message))
     }
 }
 
@@ -119,7 +127,7 @@ mod tests {
 
     fn identity(headers: &[(&'static str, &'static str)]) -> Result<Identity, String> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), (*value).parse().unwrap())).collect();
-        Identity::of(&headers)
+        Identity::of(&headers, Compatibility::Standard)
     }
 
     #[test]
@@ -140,6 +148,8 @@ mod tests {
         assert_eq!(identity(&[]).unwrap().key("x").path, "/");
         assert_eq!(identity(&[("fiware-servicepath", "/#")]).unwrap().scope(), PathScope::Any);
         assert!(identity(&[("fiware-servicepath", "a")]).is_err());
+        let headers = [("fiware-servicepath".parse().unwrap(), "a".parse().unwrap())].into_iter().collect();
+        assert_eq!(Identity::of(&headers, Compatibility::Fogflow3).unwrap().key("x").path, "/a");
     }
 
     #[test]

@@ -292,7 +292,9 @@ fn detail(members: &Members<'_>, context: &Context, rules: Rules, depth: usize) 
             "datasetId" => {
                 let uri = text()?;
                 if uri != "@none" {
-                    check_uri(&uri).map_err(|error| error.within(member))?;
+                    if !rules.lenient {
+                        check_uri(&uri).map_err(|error| error.within(member))?;
+                    }
                     detail.dataset_id = Some(uri);
                 }
             }
@@ -300,7 +302,10 @@ fn detail(members: &Members<'_>, context: &Context, rules: Rules, depth: usize) 
                 let time = text()?;
                 detail.observed_at = match time.as_str() {
                     NULL if rules.mode.deletes() => None,
-                    time => Some(time.parse().map_err(|_| DecodeError::data(member, format!("`{time}` is no ISO 8601 time in UTC")))?),
+                    time => {
+                        let wrong = || DecodeError::data(member, format!("`{time}` is no ISO 8601 time in UTC"));
+                        Some(parse_time(time, rules).ok_or_else(wrong)?)
+                    }
                 };
             }
             "unitCode" => {
@@ -334,6 +339,11 @@ fn detail(members: &Members<'_>, context: &Context, rules: Rules, depth: usize) 
         }
     }
     Ok((detail != Detail::default()).then(|| Box::new(detail)))
+}
+
+/// A time in UTC; upstream's clients leave the `Z` out.
+fn parse_time(text: &str, rules: Rules) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| rules.lenient.then(|| format!("{text}Z").parse().ok()).flatten())
 }
 
 /// What an expanded document wraps: `[{"@value": 5}]` is 5, `[{"@id": "urn:a"}]` is `"urn:a"`, `@list` an array.

@@ -39,7 +39,7 @@ pub struct Rules {
     /// What kind of body it is.
     pub mode: Mode,
     /// Accept what upstream accepts: geometries that make no sense (which then are at no place), ids that are no URIs,
-    /// and blank type names.
+    /// blank type names, and times without a zone (which then are in UTC).
     pub lenient: bool,
 }
 

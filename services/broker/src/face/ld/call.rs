@@ -60,7 +60,7 @@ impl FromRequestParts<Engine> for Call {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, engine: &Engine) -> Result<Self, Fault> {
-        let identity = Identity::of(&parts.headers).map_err(Fault::bad)?;
+        let identity = Identity::of(&parts.headers, engine.config().compatibility).map_err(Fault::bad)?;
         let params = Params::from_request_parts(parts, engine).await.map_err(|(_, message)| Fault::bad(message))?;
         let lenient = engine.config().compatibility == Compatibility::Fogflow3;
         if !lenient {

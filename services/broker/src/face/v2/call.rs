@@ -27,7 +27,7 @@ impl FromRequestParts<Engine> for Call {
     async fn from_request_parts(parts: &mut Parts, engine: &Engine) -> Result<Self, Fault> {
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Ok(Call {
-            identity: Identity::of(&parts.headers).map_err(Fault::bad)?,
+            identity: Identity::of(&parts.headers, engine.config().compatibility).map_err(Fault::bad)?,
             content_type: content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
             params: Params::from_request_parts(parts, engine).await.map_err(|(_, message)| Fault::bad(message))?,
             lenient: engine.config().compatibility == Compatibility::Fogflow3,

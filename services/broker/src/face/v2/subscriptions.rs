@@ -82,10 +82,12 @@ fn parse(body: &[u8], call: &Call) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-/// Upstream decodes into typed structures and answers 500 when a member has another type.
+/// Upstream decodes into typed structures, without regard to the case of names, and answers 500 when a member has
+/// another type.
 fn check_upstreams_types(document: &Map<String, Value>, call: &Call) -> Result<(), Fault> {
     let entities = document.get("subject").and_then(|subject| subject.get("entities")).and_then(Value::as_array);
-    let odd = entities.into_iter().flatten().any(|entity| entity.get("isPattern").is_some_and(|value| !value.is_boolean()));
+    let is_odd = |(name, value): (&String, &Value)| name.eq_ignore_ascii_case("isPattern") && !value.is_boolean();
+    let odd = entities.into_iter().flatten().filter_map(Value::as_object).any(|entity| entity.iter().any(is_odd));
     if call.lenient && odd {
         return Err(Fault::with_status(StatusCode::INTERNAL_SERVER_ERROR, "subject.entities.isPattern: must be a boolean"));
     }
