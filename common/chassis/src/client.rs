@@ -1,9 +1,11 @@
-//! The HTTP client of a process: one, cloned; pooled, with timeouts, without redirects.
+//! The HTTP client of a process: one, cloned; pooled, with timeouts, without redirects, and never to a link-local address.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fogflow_config::Config;
 
+use crate::outbound::Guarded;
 use crate::tls;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,6 +28,7 @@ pub fn http_client(config: &Config) -> anyhow::Result<reqwest::Client> {
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_PER_HOST)
         .tcp_nodelay(true)
+        .dns_resolver(Arc::new(Guarded))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("fogflow/", env!("CARGO_PKG_VERSION")))

@@ -11,6 +11,7 @@ mod errors;
 mod guard;
 mod http_metrics;
 mod logs;
+pub mod outbound;
 mod openapi;
 mod process;
 mod process_metrics;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use fogflow_chassis::outbound;
 use fogflow_ngsi::{Entity, JsonWriter, Tenant, v1};
 use fogflow_store::{Batch, Expect, Key, SharedStore, StoreError, Write};
 use foldhash::fast::RandomState;
@@ -16,7 +17,6 @@ use smol_str::SmolStr;
 
 use crate::command::Refusal;
 use crate::identity::Identity;
-use crate::notifier::guard;
 
 /// The collection of device registrations.
 const DEVICES: &str = "device";
@@ -112,7 +112,7 @@ impl Devices {
     /// [`Refusal::Owner`] if the agent does not take them; nothing has happened then.
     pub async fn command(&self, device: &Device, identity: &Identity, entity: &Entity) -> Result<(), Refusal> {
         let url = format!("{}/ngsi10/updateContext", device.provider.trim_end_matches('/'));
-        let url = guard::check(&url).map_err(Refusal::Invalid)?;
+        let url = outbound::check(&url).map_err(Refusal::Invalid)?;
         let path = identity.key(&entity.id).path;
         let request = self
             .client

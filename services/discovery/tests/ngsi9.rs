@@ -223,3 +223,13 @@ async fn unknown_routes_and_methods_are_answered_in_the_form_of_v1() {
     assert!(status == 400 && body["Error"].is_string());
     node.stop().await;
 }
+
+#[tokio::test]
+async fn fault_25_no_subscription_makes_discovery_call_a_metadata_service() {
+    let node = Node::start().await;
+    for reference in ["http://169.254.169.254/latest", "http://[fe80::1]:8080/x", "http://metadata.google.internal/", "nowhere"] {
+        let bad = json!({"entities": [{"type": "Car", "isPattern": true}], "reference": reference});
+        assert_eq!(node.request(Method::POST, "/ngsi9/subscribeContextAvailability", Some(&bad)).await.0, 400, "{reference}");
+    }
+    node.stop().await;
+}

@@ -9,6 +9,7 @@ mod entry;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fogflow_chassis::outbound;
 use fogflow_ngsi::context::{Context, ContextError, core};
 use fogflow_ngsi::{DecodeError, DecodeErrorKind, Timestamp};
 use fogflow_store::{Batch, Expect, Key, SharedStore, StoreError, Write};
@@ -19,7 +20,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::notifier::guard;
 pub use entry::{Entry, Kind};
 
 /// The collection of contexts in the store.
@@ -139,7 +139,7 @@ impl Contexts {
     }
 
     async fn fetch(&self, url: &str) -> Result<Value, String> {
-        let checked = guard::check(url)?;
+        let checked = outbound::check(url)?;
         let request = self.client.get(checked).header("accept", "application/ld+json, application/json;q=0.9");
         let mut response = request.send().await.map_err(|error| error.without_url().to_string())?;
         if !response.status().is_success() {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use fogflow_chassis::outbound;
 use fogflow_ngsi::{Tenant, Timestamp};
 use fogflow_store::StoreError;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use crate::matcher::SharedWatch;
-use crate::notifier::{History, Outbox, Start, guard};
+use crate::notifier::{History, Outbox, Start};
 use crate::subscription::{Face, Subscription, registry};
 
 /// Why a subscription was not made or changed.
@@ -206,7 +207,7 @@ fn checked(subscription: &Subscription) -> Result<crate::filter::Filter, Refused
     // NGSI-10 and upstream's other faces allow a subscription without an address, which can never notify; where the
     // standard does not, the face has refused it.
     if !subscription.target.url.is_empty() {
-        guard::check(&subscription.target.url).map_err(Refused::Invalid)?;
+        outbound::check(&subscription.target.url).map_err(Refused::Invalid)?;
     }
     Ok(filter)
 }

@@ -6,6 +6,7 @@ mod state;
 
 use std::sync::Arc;
 
+use fogflow_chassis::outbound;
 use fogflow_ngsi::v1::availability::{
     DiscoverContextAvailabilityRequest, Heartbeat, RegisterContextRequest, SubscribeContextAvailabilityRequest,
 };
@@ -137,10 +138,7 @@ impl Registry {
         now: Timestamp,
     ) -> Result<(SmolStr, u64), Refusal> {
         let expires = clock::end_of(&request.duration, now).map_err(Refusal::Invalid)?;
-        let reference = request.reference.trim();
-        if !reference.starts_with("http://") && !reference.starts_with("https://") {
-            return Err(Refusal::Invalid("reference: must be an http or https URL".to_owned()));
-        }
+        outbound::check(request.reference.trim()).map_err(|why| Refusal::Invalid(format!("reference: {why}")))?;
         // Whoever names its subscription also wants to hear that nothing matches any more.
         let named = !request.subscription_id.is_empty();
         if !named {

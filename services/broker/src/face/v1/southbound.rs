@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode as Http};
 use axum::response::{IntoResponse, Response};
+use fogflow_chassis::outbound;
 use fogflow_ngsi::v1::availability::RegisterContextRequest;
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
@@ -11,7 +12,6 @@ use smol_str::{SmolStr, format_smolstr};
 use super::reply::{self, Malformed};
 use crate::engine::Engine;
 use crate::identity::Identity;
-use crate::notifier::guard;
 use crate::southbound::Device;
 
 /// Registers the entities of a request. Answers the registration id as a bare JSON string, as IoT agents know it.
@@ -28,7 +28,7 @@ pub(super) async fn register(
     let document: Value = serde_json::from_slice(&body).map_err(|error| Malformed(error.to_string()))?;
     let registration = format_smolstr!("{}", uuid::Uuid::new_v4());
     for part in &request.registrations {
-        guard::check(&part.providing_application).map_err(|why| Malformed(format!("providingApplication: {why}")))?;
+        outbound::check(&part.providing_application).map_err(|why| Malformed(format!("providingApplication: {why}")))?;
         for entity in &part.entities {
             if engine.devices().get(&identity.tenant, &entity.id).is_some() {
                 return Ok(reply::error(Http::CONFLICT, "Registration already exists for this Entity ID!"));
