@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::app::Shared;
 use crate::body;
 use crate::error::{ApiResult, error_response};
+use crate::live::{Told, ToldEntity};
 use crate::records::TypedValue;
 
 /// Largest notification, in bytes.
@@ -72,19 +73,20 @@ pub(crate) fn routes() -> Routes<Shared> {
 async fn notify(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Value>> {
     let notification: Notification = body::one(&bytes)?;
     if app.watched.accepts(&notification.subscription_id) {
-        for ElementResponse { element } in notification.responses {
-            let id = &element.entity.id;
-            if id.is_empty() {
-                continue;
-            }
-            if element.attributes.is_empty() && element.metadata.is_empty() {
-                app.hub.entity_removed(id);
-            } else {
-                app.hub.entity(id, &element.entity.entity_type, named(element.attributes), named(element.metadata));
-            }
-        }
+        let told: Vec<Told> = notification.responses.into_iter().filter_map(|response| told(response.element)).collect();
+        app.live.change(|picture| Ok(picture.notification(&told))).await?;
     }
     Ok(Json(json!({"responseCode": {"code": 200, "reasonPhrase": "OK"}})))
+}
+
+fn told(element: Element) -> Option<Told> {
+    let Element { entity: EntityId { id, entity_type }, attributes, metadata } = element;
+    if id.is_empty() {
+        return None;
+    }
+    let is_gone = attributes.is_empty() && metadata.is_empty();
+    let news = ToldEntity { entity_type, attributes: named(attributes), metadata: named(metadata) };
+    Some((id, (!is_gone).then_some(news)))
 }
 
 fn named(items: Vec<Named>) -> IndexMap<String, TypedValue> {

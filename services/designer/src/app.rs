@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::cloud::Cloud;
 use crate::cloud::watch::Watched;
-use crate::live::Hub;
+use crate::live::{Hub, Sharing};
 use crate::photos::Photos;
 use crate::registry::Registry;
 
@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub registry: Arc<Registry>,
     /// The live picture.
     pub hub: Arc<Hub>,
+    /// How replicas share it.
+    pub live: Sharing,
     /// The cloud broker.
     pub cloud: Cloud,
     /// Which notifications are ours.

@@ -191,19 +191,29 @@ enum Failure {
 }
 
 async fn act(app: &Shared, kind: MessageType, envelope: Envelope) -> Result<(), Failure> {
-    match kind {
-        MessageType::TaskUpdate => app.hub.task_update(&payload::<TaskUpdate>(envelope.payload)?, &envelope.from),
-        MessageType::TaskInfo => app.hub.task_info(&payload::<TaskInfo>(envelope.payload)?),
+    let shared = app.live.is_shared();
+    let changed = match kind {
+        MessageType::TaskUpdate => {
+            let update: TaskUpdate = payload(envelope.payload)?;
+            app.live.change(|picture| Ok(picture.task_update(&update, &envelope.from, shared))).await
+        }
+        MessageType::TaskInfo => {
+            let info: TaskInfo = payload(envelope.payload)?;
+            app.live.change(|picture| Ok(picture.task_info(&info, shared))).await
+        }
         MessageType::MasterJoin => {
             let master: MasterProfile = payload(envelope.payload)?;
             tracing::info!(master = %master.id, "a master joined: it gets all intents again");
-            app.hub.master_seen(master);
             outbox::announce_again(&app.registry).await.map_err(|error| Failure::Ours(error.into()))?;
+            app.live.change(|picture| Ok(picture.master_joined(&master))).await
         }
-        MessageType::MasterLeave => app.hub.master_left(&payload::<MasterProfile>(envelope.payload)?.id),
-        _ => {}
-    }
-    Ok(())
+        MessageType::MasterLeave => {
+            let id = payload::<MasterProfile>(envelope.payload)?.id;
+            app.live.change(|picture| Ok(picture.master_left(&id))).await
+        }
+        _ => Ok(()),
+    };
+    changed.map_err(|error| Failure::Ours(error.into()))
 }
 
 fn payload<T: DeserializeOwned>(payload: Value) -> Result<T, Failure> {

@@ -12,8 +12,10 @@ mod agent;
 mod app;
 mod body;
 mod cloud;
+mod duty;
 mod error;
 mod feeds;
+mod fresh;
 mod live;
 mod outbox;
 mod page;
@@ -30,16 +32,16 @@ use std::time::Duration;
 use fogflow_bus::SharedBus;
 use fogflow_chassis::{Process, Security, http_client, open_store, serve, serve_tls_for_pages};
 use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
-use fogflow_config::{BusEngine, Config, Durability};
+use fogflow_config::{BusEngine, Config, Durability, StoreEngine};
 use fogflow_store::SharedStore;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Counters, MOST_STREAMS, Shared};
 use crate::cloud::{Cloud, watch};
-use crate::live::Hub;
+use crate::live::{Hub, SHARED, Sharing};
 use crate::photos::Photos;
-use crate::registry::{Changed, Registry};
+use crate::registry::{Observers, Registry};
 
 /// A call to the cloud broker: short enough that a user who waits for it is answered within five seconds.
 const CLOUD_PATIENCE: Duration = Duration::from_secs(4);
@@ -71,17 +73,22 @@ pub async fn start(config: Arc<Config>, process: &Process, bus: SharedBus) -> an
 pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, store: SharedStore) -> anyhow::Result<Running> {
     let loaded = process.readiness.part("registry");
     let hub = Arc::new(Hub::default());
-    let registry = Registry::open(Arc::clone(&store), {
-        let hub = Arc::clone(&hub);
-        move |changes: &[Changed], generation: u64| hub.registry_changed(changes, generation)
-    })
-    .await?;
+    // Only a store on a server has other processes.
+    let shared = config.store_of("designer").engine != StoreEngine::Embedded;
+    let (told, told_live) = (Arc::clone(&hub), Arc::clone(&hub));
+    let observers = Observers {
+        registry: Box::new(move |changes, generation| told.registry_changed(changes, generation)),
+        live: Box::new(move |news| told_live.live_changed(news)),
+        live_collections: if shared { &SHARED } else { &[] },
+    };
+    let registry = Arc::new(Registry::open(Arc::clone(&store), observers).await?);
     let http = http_client(&config)?;
     let security = Security::from_config(&config)?;
     let users = TaskTracker::new();
     let app: Shared = Arc::new(App {
         _user: users.token(),
-        registry: Arc::new(registry),
+        live: Sharing::new(Arc::clone(&hub), Arc::clone(&registry), shared),
+        registry,
         hub,
         cloud: Cloud::new(BrokerClient::new(Endpoint::new(http.clone(), &config.broker_url()).with_timeout(CLOUD_PATIENCE))),
         discovery: DiscoveryClient::new(Endpoint::new(http.clone(), &config.discovery_url()).with_timeout(feeds::PATIENCE)),
@@ -97,9 +104,10 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     });
 
     // The agent's router has health and metrics of its own; they show the same process.
+    let fresh = axum::middleware::from_fn_with_state(Arc::clone(&app), fresh::before);
     let agent_router = agent::routes().build(Arc::clone(&app), process, &security);
     let agent = serve(process, "designer agent", SocketAddr::new(config.listen_ip(), config.designer.agent_port), agent_router).await?;
-    let router = routes::all().build(Arc::clone(&app), process, &security);
+    let router = routes::all().build(Arc::clone(&app), process, &security).layer(fresh);
     let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router.clone()).await?;
     let encrypted = SocketAddr::new(config.listen_ip(), config.designer.https_web_srv_port);
     serve_tls_for_pages(process, "designer", encrypted, router, &config).await?;
@@ -127,11 +135,11 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
 fn spawn(process: &Process, app: &Shared, bus: &SharedBus, Running { address, agent }: Running) {
     let tasks = &process.tasks;
     // The same after a restart, which then need not wait for its own lease to end; another for each replica.
-    let holder = format!("designer/{}/{address}", rustix::system::uname().nodename().to_string_lossy());
+    let holder: Arc<str> = format!("designer/{}/{address}", rustix::system::uname().nodename().to_string_lossy()).into();
     {
-        let (app, bus) = (Arc::clone(app), Arc::clone(bus));
+        let (app, bus, holder) = (Arc::clone(app), Arc::clone(bus), Arc::clone(&holder));
         tasks.spawn_restarting("publish outbox", move || {
-            outbox::publish(Arc::clone(&app.registry), Arc::clone(&bus), holder.clone(), app.shutdown.clone())
+            outbox::publish(Arc::clone(&app.registry), Arc::clone(&bus), holder.to_string(), app.shutdown.clone())
         });
     }
     {
@@ -147,16 +155,21 @@ fn spawn(process: &Process, app: &Shared, bus: &SharedBus, Running { address, ag
         });
     }
     {
-        let app = Arc::clone(app);
+        let (app, holder) = (Arc::clone(app), Arc::clone(&holder));
         tasks.spawn_restarting("keep devices and subscriptions", move || {
-            cloud::keep::run(Arc::clone(&app.registry), app.cloud.clone(), app.shutdown.clone())
+            let (registry, cloud) = (Arc::clone(&app.registry), app.cloud.clone());
+            let work = move |until| cloud::keep::run(Arc::clone(&registry), cloud.clone(), until);
+            duty::run(Arc::clone(&app.registry), "designer-keep", Arc::clone(&holder), app.shutdown.clone(), work)
         });
     }
     {
         let app = Arc::clone(app);
         let reference = agent_url(&app.config, agent);
         tasks.spawn_restarting("watch entities", move || {
-            watch::keep(app.cloud.clone(), reference.clone(), app.watched.clone(), app.shutdown.clone())
+            let (cloud, reference, watched) = (app.cloud.clone(), reference.clone(), app.watched.clone());
+            let shared = app.live.is_shared();
+            let work = move |until| watch::keep(cloud.clone(), reference.clone(), watched.clone(), shared, until);
+            duty::run(Arc::clone(&app.registry), "designer-watch", Arc::clone(&holder), app.shutdown.clone(), work)
         });
     }
     let bus_address = match app.config.bus.engine {

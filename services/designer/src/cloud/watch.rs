@@ -2,7 +2,7 @@
 //!
 //! The broker may restart without its subscriptions (upstream's forgets them), and the designer may restart and leave an
 //! old one behind. So the wish is checked against the broker's list, again and again: exactly one subscription with our
-//! reference and the id that we know.
+//! reference and the id that we know. Of several replicas one subscribes; the picture that it fills is shared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +34,16 @@ impl Watched {
 ///
 /// # Errors
 /// Never; failures are logged and tried again.
-pub(crate) async fn keep(cloud: Cloud, reference: String, watched: Watched, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn keep(
+    cloud: Cloud,
+    reference: String,
+    watched: Watched,
+    shared: bool,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let mut failing = false;
     loop {
-        let pause = match ensure(&cloud, &reference, &watched).await {
+        let pause = match ensure(&cloud, &reference, &watched, shared).await {
             Ok(()) => {
                 if std::mem::take(&mut failing) {
                     tracing::info!("live entities: subscribed at the cloud broker again");
@@ -63,11 +69,13 @@ pub(crate) async fn keep(cloud: Cloud, reference: String, watched: Watched, shut
     Ok(())
 }
 
-async fn ensure(cloud: &Cloud, reference: &str, watched: &Watched) -> Result<(), ClientError> {
+async fn ensure(cloud: &Cloud, reference: &str, watched: &Watched, shared: bool) -> Result<(), ClientError> {
     let known = watched.0.lock().clone();
     let mut present = false;
     for (id, listed) in cloud.subscriptions().await? {
-        if listed.reference.trim_end_matches("/notifyContext").trim_end_matches('/') != reference {
+        let is_ours = listed.reference.trim_end_matches("/notifyContext").trim_end_matches('/') == reference;
+        // One replica subscribes for all; what another one made, whose turn it was before, goes.
+        if !is_ours && !shared {
             continue;
         }
         // A page of upstream's kind may subscribe with the same reference; ours carries our correlator.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use indexmap::{IndexMap, IndexSet};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::plan::ToldEntity;
 use crate::records::TypedValue;
 
 /// Entities kept; beyond it, the one that was longest without a change is dropped.
@@ -19,7 +20,8 @@ const LARGEST_VALUE: usize = 16 * 1024;
 pub(crate) type Attributes = IndexMap<String, TypedValue>;
 
 /// An entity as browsers see it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct EntityRow {
     /// Entity id.
     pub id: String,
@@ -34,6 +36,21 @@ pub(crate) struct EntityRow {
     pub updated: String,
     /// Notifications since the designer knows it.
     pub updates: u64,
+}
+
+impl EntityRow {
+    /// The row after a notification. Attributes that it does not carry stay.
+    pub(super) fn told(mut self, id: &str, news: &ToldEntity) -> Self {
+        id.clone_into(&mut self.id);
+        if !news.entity_type.is_empty() {
+            news.entity_type.clone_into(&mut self.entity_type);
+        }
+        self.attributes.extend(news.attributes.clone().into_iter().map(bounded));
+        self.metadata.extend(news.metadata.clone().into_iter().map(bounded));
+        self.updated = super::now();
+        self.updates += 1;
+        self
+    }
 }
 
 struct Slot {
@@ -66,24 +83,25 @@ impl EntityTable {
         self.by_age.values().rev().take(IN_SNAPSHOT).filter_map(|id| self.slots.get(id)).map(|slot| &slot.row).collect()
     }
 
-    /// Merges a notification. Attributes that it does not carry stay.
-    pub(super) fn put(&mut self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
+    /// The ids of all rows.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
+        self.slots.keys()
+    }
+
+    /// The rows that have to go, longest without a change first, when this many come.
+    pub(super) fn surplus(&self, come: usize) -> impl Iterator<Item = &String> {
+        self.by_age.values().take((self.slots.len() + come).saturating_sub(KEPT))
+    }
+
+    /// Takes over a row.
+    pub(super) fn put(&mut self, row: EntityRow) {
         self.tick += 1;
-        let tick = self.tick;
-        let slot = self.slots.entry(id.to_owned()).or_insert_with(|| Slot { row: EntityRow::default(), tick });
-        self.by_age.remove(&slot.tick);
-        slot.tick = tick;
-        self.by_age.insert(tick, id.to_owned());
-        let row = &mut slot.row;
-        id.clone_into(&mut row.id);
-        if !entity_type.is_empty() {
-            entity_type.clone_into(&mut row.entity_type);
+        let (tick, id) = (self.tick, row.id.clone());
+        if let Some(slot) = self.slots.insert(id.clone(), Slot { row, tick }) {
+            self.by_age.remove(&slot.tick);
         }
-        row.attributes.extend(attributes.into_iter().map(bounded));
-        row.metadata.extend(metadata.into_iter().map(bounded));
-        row.updated = super::now();
-        row.updates += 1;
-        self.untold.insert(id.to_owned());
+        self.by_age.insert(tick, id.clone());
+        self.untold.insert(id);
         if self.slots.len() > KEPT
             && let Some((_, oldest)) = self.by_age.pop_first()
         {

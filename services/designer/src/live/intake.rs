@@ -4,70 +4,34 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use fogflow_client::BrokerRecord;
-use fogflow_orchestration::{MasterProfile, MasterReport, TaskInfo, TaskState, TaskUpdate, WorkerProfile};
+use fogflow_orchestration::{MasterProfile, TaskState, WorkerProfile};
 use serde::Serialize;
 use serde_json::json;
 
-use super::tasks::{OldEpoch, TaskChange};
-use super::{Attributes, Hub, ServiceRow, State, now};
+use super::change::Change;
+use super::tasks::TaskChange;
+use super::{Hub, Picture, ServiceRow, State, now};
 use crate::registry::Changed;
 
 /// Entities told to browsers per step.
 const TOLD_PER_STEP: usize = 100;
 
 impl Hub {
-    /// A master's report.
+    /// Changes the picture of this process alone.
     ///
     /// # Errors
-    /// If a master with a newer lease has reported before.
-    pub(crate) fn master_report(&self, report: &MasterReport) -> Result<(), OldEpoch> {
+    /// Whatever `plan` refuses.
+    pub(crate) fn change<E>(&self, plan: impl FnOnce(&Picture) -> Result<Vec<Change>, E>) -> Result<(), E> {
         let mut state = self.state.lock();
-        let changes = state.picture.tasks.report(report, Instant::now())?;
-        state.tell_tasks(changes);
-        for worker in &report.workers {
-            state.put_worker(worker);
-        }
-        for intent in &report.intents {
-            if state.picture.intents.get(&intent.id) != Some(intent) {
-                if intent.status == "failed" {
-                    state.tell("error", "intent", format!("{} failed: {}", intent.id, intent.reason));
-                }
-                state.picture.intents.insert(intent.id.clone(), intent.clone());
-                state.frames.push("intent", intent);
-            }
-        }
-        if report.full {
-            let State { picture, frames } = &mut *state;
-            retain(
-                &mut picture.workers,
-                |id| report.workers.iter().any(|worker| worker.id == id),
-                |id| {
-                    frames.push("workerRemoved", &json!({"id": id}));
-                },
-            );
-            retain(
-                &mut picture.intents,
-                |id| report.intents.iter().any(|intent| intent.id == id),
-                |id| {
-                    frames.push("intentRemoved", &json!({"id": id}));
-                },
-            );
-        }
+        let changes = plan(&state.picture)?;
+        changes.into_iter().for_each(|change| state.apply(change));
         Ok(())
     }
 
-    /// A `TASK_UPDATE` from the bus.
-    pub(crate) fn task_update(&self, update: &TaskUpdate, from: &str) {
+    /// Takes changes over, and tells readers of those that are news.
+    pub(crate) fn apply(&self, changes: Vec<Change>) {
         let mut state = self.state.lock();
-        let change = state.picture.tasks.update(update, from, Instant::now());
-        state.tell_tasks(change.into_iter().collect());
-    }
-
-    /// A `TASK_INFO` from the bus.
-    pub(crate) fn task_info(&self, info: &TaskInfo) {
-        let mut state = self.state.lock();
-        let change = state.picture.tasks.info(info);
-        state.tell_tasks(change.into_iter().collect());
+        changes.into_iter().for_each(|change| state.apply(change));
     }
 
     /// The workers that a master lists; used while no master of ours reports.
@@ -87,21 +51,18 @@ impl Hub {
         );
     }
 
-    /// A master that joined, or answered.
+    /// A master that answered a probe.
     pub(crate) fn master_seen(&self, master: MasterProfile) {
         let mut state = self.state.lock();
-        if !master.id.is_empty() && state.picture.masters.get(&master.id) != Some(&master) {
-            state.frames.push("master", &master);
-            state.picture.masters.insert(master.id.clone(), master);
-        }
+        let changes = state.picture.master_joined(&master);
+        changes.into_iter().for_each(|change| state.apply(change));
     }
 
-    /// A master that left.
+    /// A master that no longer answers.
     pub(crate) fn master_left(&self, id: &str) {
         let mut state = self.state.lock();
-        if state.picture.masters.remove(id).is_some() {
-            state.frames.push("masterRemoved", &json!({"id": id}));
-        }
+        let changes = state.picture.master_left(id);
+        changes.into_iter().for_each(|change| state.apply(change));
     }
 
     /// The brokers that discovery lists.
@@ -165,24 +126,6 @@ impl Hub {
         retain(&mut picture.services, keep, |name| frames.push("serviceRemoved", &json!({"name": name})));
     }
 
-    /// The newest state of an entity.
-    pub(crate) fn entity(&self, id: &str, entity_type: &str, attributes: Attributes, metadata: Attributes) {
-        let time = jiff::Timestamp::now().as_millisecond();
-        let mut state = self.state.lock();
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
-        state.picture.history.add(id, &attributes, time as f64 / 1000.0);
-        state.picture.entities.put(id, entity_type, attributes, metadata);
-    }
-
-    /// An entity that is gone.
-    pub(crate) fn entity_removed(&self, id: &str) {
-        let mut state = self.state.lock();
-        state.picture.history.remove(id);
-        if state.picture.entities.remove(id) {
-            state.frames.push("entityRemoved", &json!({"id": id}));
-        }
-    }
-
     /// Tells readers of entities that changed. Called ten times a second: an entity is told at most as often.
     pub(crate) fn tell_entities(&self) {
         let mut state = self.state.lock();
@@ -210,6 +153,64 @@ impl Hub {
 }
 
 impl State {
+    /// Takes a change over, and tells readers of it if it is news.
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Leader(leader) => {
+                self.picture.tasks.heard(leader.epoch, Instant::now());
+                self.picture.leader = leader;
+            }
+            Change::Master(id, Some(master)) => {
+                if self.picture.masters.get(&id) != Some(&master) {
+                    self.frames.push("master", &master);
+                    self.picture.masters.insert(id, *master);
+                }
+            }
+            Change::Master(id, None) => {
+                if self.picture.masters.remove(&id).is_some() {
+                    self.frames.push("masterRemoved", &json!({"id": id}));
+                }
+            }
+            Change::Worker(_, Some(worker)) => self.put_worker(&worker),
+            Change::Worker(id, None) => {
+                if self.picture.workers.remove(&id).is_some() {
+                    self.frames.push("workerRemoved", &json!({"id": id}));
+                }
+            }
+            Change::Intent(id, Some(intent)) => {
+                if self.picture.intents.get(&id) != Some(&intent) {
+                    if intent.status == "failed" {
+                        self.tell("error", "intent", format!("{id} failed: {}", intent.reason));
+                    }
+                    self.frames.push("intent", &intent);
+                    self.picture.intents.insert(id, *intent);
+                }
+            }
+            Change::Intent(id, None) => {
+                if self.picture.intents.remove(&id).is_some() {
+                    self.frames.push("intentRemoved", &json!({"id": id}));
+                }
+            }
+            Change::Task(id, slot) => {
+                if let Some(change) = self.picture.tasks.put((id, slot.map(|slot| *slot))) {
+                    self.tell_task(change);
+                }
+            }
+            Change::Entity(_, Some(row)) => {
+                let time = jiff::Timestamp::now().as_millisecond();
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+                self.picture.history.add(&row.id, &row.attributes, time as f64 / 1000.0);
+                self.picture.entities.put(*row);
+            }
+            Change::Entity(id, None) => {
+                self.picture.history.remove(&id);
+                if self.picture.entities.remove(&id) {
+                    self.frames.push("entityRemoved", &json!({"id": id}));
+                }
+            }
+        }
+    }
+
     fn put_worker(&mut self, worker: &WorkerProfile) {
         let known = self.picture.workers.get(&worker.id);
         if known.is_none() {
@@ -221,21 +222,19 @@ impl State {
         }
     }
 
-    fn tell_tasks(&mut self, changes: Vec<TaskChange>) {
-        for change in changes {
-            match change {
-                TaskChange::Put { row, state_changed } => {
-                    if state_changed && row.status == TaskState::Failed {
-                        self.tell("error", "task", format!("{} failed on {}: {}", row.task_id, row.worker, row.reason));
-                    } else if state_changed && row.status == TaskState::Running {
-                        self.tell("info", "task", format!("{} runs on {}", row.task_id, row.worker));
-                    }
-                    self.frames.push("task", &row);
+    fn tell_task(&mut self, change: TaskChange) {
+        match change {
+            TaskChange::Put { row, state_changed } => {
+                if state_changed && row.status == TaskState::Failed {
+                    self.tell("error", "task", format!("{} failed on {}: {}", row.task_id, row.worker, row.reason));
+                } else if state_changed && row.status == TaskState::Running {
+                    self.tell("info", "task", format!("{} runs on {}", row.task_id, row.worker));
                 }
-                TaskChange::Removed(id) => {
-                    self.tell("info", "task", format!("{id} was removed"));
-                    self.frames.push("taskRemoved", &json!({"ID": id, "TaskID": id}));
-                }
+                self.frames.push("task", &row);
+            }
+            TaskChange::Removed(id) => {
+                self.tell("info", "task", format!("{id} was removed"));
+                self.frames.push("taskRemoved", &json!({"ID": id, "TaskID": id}));
             }
         }
     }

@@ -4,10 +4,13 @@
 //! frame to a bounded ring and to a broadcast channel. A reader that attaches under the same lock therefore misses nothing and gets
 //! nothing twice: either the frames after the last one that it saw, or a snapshot of the whole picture.
 
+mod change;
 mod entities;
 mod frames;
 mod history;
 mod intake;
+mod plan;
+mod sharing;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,8 +26,11 @@ use tokio::sync::broadcast;
 
 pub(crate) use entities::{Attributes, EntityRow};
 pub(crate) use frames::Frame;
+pub(crate) use plan::{Told, ToldEntity};
+pub(crate) use sharing::{SHARED, Sharing};
 pub(crate) use tasks::TaskTable;
 
+use change::Leader;
 use entities::EntityTable;
 use frames::Frames;
 use history::{History, Series};
@@ -68,8 +74,10 @@ pub(crate) struct Event {
     pub text: String,
 }
 
+/// The tables behind the stream.
 #[derive(Default)]
-struct Picture {
+pub(crate) struct Picture {
+    leader: Leader,
     services: BTreeMap<String, ServiceRow>,
     workers: BTreeMap<String, WorkerProfile>,
     brokers: BTreeMap<String, BrokerRecord>,
@@ -115,6 +123,11 @@ impl Hub {
         let rest = state.frames.subscribe();
         let first = last.and_then(|id| state.frames.after(id)).unwrap_or_else(|| vec![Arc::new(state.snapshot())]);
         Attached { first, rest }
+    }
+
+    /// Reads the picture.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Picture) -> T) -> T {
+        look(&self.state.lock().picture)
     }
 
     /// All tasks.

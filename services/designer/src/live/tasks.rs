@@ -3,20 +3,31 @@
 //! Two sources feed it. A master of ours reports its whole table with the epoch of its lease; that is the truth. Workers
 //! send `TASK_UPDATE`, which is faster, and the only source beside a master of upstream. An update is merged so that a
 //! task which moved keeps its row when the old worker says late that it removed it (FAULT 33).
+//!
+//! Deciding and changing are apart: what a report or an update makes of the rows is told as [`NewRow`]s, which replicas
+//! share before each of them puts them into its table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fogflow_orchestration::{MasterReport, TaskInfo, TaskRow, TaskState, TaskUpdate};
+use serde::{Deserialize, Serialize};
 
 /// A master that reports has to be heard of within this time to count as the truth.
 const REPORTS_LAST: Duration = Duration::from_secs(15);
 
-#[derive(Clone, Debug)]
-struct Slot {
-    row: TaskRow,
-    generation: Option<u64>,
+/// A row, and the generation of the order that its worker acted on last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Slot {
+    /// The row.
+    pub row: TaskRow,
+    /// As the worker's last update said, if it did.
+    pub generation: Option<u64>,
 }
+
+/// A task's id and what its slot becomes; `None` when the task is gone.
+pub(crate) type NewRow = (String, Option<Slot>);
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +59,11 @@ pub(crate) struct OldEpoch {
 }
 
 impl TaskTable {
+    /// The ids of all rows.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &String> {
+        self.slots.keys()
+    }
+
     /// All rows in the order of their ids.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &TaskRow> {
         self.slots.values().map(|slot| &slot.row)
@@ -63,41 +79,44 @@ impl TaskTable {
         self.reported.is_some_and(|at| now.duration_since(at) < REPORTS_LAST)
     }
 
-    /// Merges a master's report.
+    /// A master of this epoch has reported, here or to another replica.
+    pub(crate) fn heard(&mut self, epoch: u64, now: Instant) {
+        self.epoch = self.epoch.max(epoch);
+        self.reported = Some(now);
+    }
+
+    /// What a master's report makes of the rows.
     ///
     /// # Errors
-    /// If its epoch is older than one seen; nothing is changed then.
-    pub(crate) fn report(&mut self, report: &MasterReport, now: Instant) -> Result<Vec<TaskChange>, OldEpoch> {
+    /// If its epoch is older than one seen.
+    pub(crate) fn report(&self, report: &MasterReport) -> Result<Vec<NewRow>, OldEpoch> {
         if report.epoch < self.epoch {
             return Err(OldEpoch { newest: self.epoch });
         }
-        self.epoch = report.epoch;
-        self.reported = Some(now);
-        let mut changes = Vec::new();
+        let mut rows = Vec::new();
         for row in &report.tasks {
-            let mut row = row.clone();
-            row.id.clone_from(&row.task_id);
-            self.put(row, None, &mut changes);
+            let row = TaskRow { id: row.task_id.clone(), ..row.clone() };
+            rows.extend(self.differing(row, None));
         }
         let gone: Vec<String> = if report.full {
             let named: std::collections::HashSet<&str> = report.tasks.iter().map(|row| row.task_id.as_str()).collect();
             self.slots.keys().filter(|id| !named.contains(id.as_str())).cloned().collect()
         } else {
-            report.removed_tasks.clone()
+            report.removed_tasks.iter().filter(|id| self.slots.contains_key(*id)).cloned().collect()
         };
-        changes.extend(gone.into_iter().filter(|id| self.slots.remove(id).is_some()).map(TaskChange::Removed));
-        Ok(changes)
+        rows.extend(gone.into_iter().map(|id| (id, None)));
+        Ok(rows)
     }
 
-    /// Merges a worker's `TASK_UPDATE`; `from` is the sender of the envelope, which upstream's workers rely on.
-    pub(crate) fn update(&mut self, update: &TaskUpdate, from: &str, now: Instant) -> Option<TaskChange> {
+    /// What a worker's `TASK_UPDATE` makes of its row; `from` is the sender of the envelope, which upstream's workers rely on.
+    pub(crate) fn update(&self, update: &TaskUpdate, from: &str, now: Instant) -> Option<NewRow> {
         let worker = if update.worker_id.is_empty() { from } else { &update.worker_id };
         let Some(slot) = self.slots.get(&update.task_id) else {
             // Beside a master that reports, an unknown task is one that was just removed, or not yet reported.
             if update.status == TaskState::Removed || update.task_id.is_empty() || self.is_reported(now) {
                 return None;
             }
-            return self.put_one(merged(TaskRow::default(), update, worker), update.generation);
+            return self.differing(merged(TaskRow::default(), update, worker), update.generation);
         };
         let is_old = matches!((update.generation, slot.generation), (Some(new), Some(known)) if new < known);
         let from_other_worker = !slot.row.worker.is_empty() && slot.row.worker != worker;
@@ -105,34 +124,37 @@ impl TaskTable {
             return None;
         }
         if update.status == TaskState::Removed {
-            self.slots.remove(&update.task_id);
-            return Some(TaskChange::Removed(update.task_id.clone()));
+            return Some((update.task_id.clone(), None));
         }
-        self.put_one(merged(slot.row.clone(), update, worker), update.generation)
+        self.differing(merged(slot.row.clone(), update, worker), update.generation)
     }
 
-    /// Takes the endpoint from a `TASK_INFO` (`refURL=<url>; containerID=<id>`).
-    pub(crate) fn info(&mut self, info: &TaskInfo) -> Option<TaskChange> {
+    /// What a `TASK_INFO` (`refURL=<url>; containerID=<id>`) makes of its row: it has the endpoint.
+    pub(crate) fn info(&self, info: &TaskInfo) -> Option<NewRow> {
         let url = info.info.split(';').find_map(|part| part.trim().strip_prefix("refURL="))?;
         let mut row = self.get(&info.task_id)?.clone();
         url.clone_into(&mut row.endpoint);
-        self.put_one(row, None)
+        self.differing(row, None)
     }
 
-    fn put_one(&mut self, row: TaskRow, generation: Option<u64>) -> Option<TaskChange> {
-        let mut changes = Vec::new();
-        self.put(row, generation, &mut changes);
-        changes.pop()
-    }
-
-    fn put(&mut self, row: TaskRow, generation: Option<u64>, changes: &mut Vec<TaskChange>) {
+    /// The slot with this row, unless it stands so already.
+    fn differing(&self, row: TaskRow, generation: Option<u64>) -> Option<NewRow> {
         let known = self.slots.get(&row.task_id);
         let generation = generation.or_else(|| known.and_then(|slot| slot.generation));
-        if known.is_none_or(|slot| slot.row != row) {
-            let state_changed = known.is_none_or(|slot| slot.row.status != row.status || slot.row.worker != row.worker);
-            changes.push(TaskChange::Put { row: Box::new(row.clone()), state_changed });
+        let slot = Slot { row, generation };
+        (known != Some(&slot)).then(|| (slot.row.task_id.clone(), Some(slot)))
+    }
+
+    /// Takes a row over, or forgets it; `None` if it stands so already.
+    pub(crate) fn put(&mut self, (id, slot): NewRow) -> Option<TaskChange> {
+        let Some(slot) = slot else { return self.slots.remove(&id).map(|_| TaskChange::Removed(id)) };
+        let row = Box::new(slot.row.clone());
+        let known = self.slots.insert(id, slot);
+        if known.as_ref().is_some_and(|known| known.row == *row) {
+            return None;
         }
-        self.slots.insert(row.task_id.clone(), Slot { row, generation });
+        let state_changed = known.is_none_or(|known| known.row.status != row.status || known.row.worker != row.worker);
+        Some(TaskChange::Put { row, state_changed })
     }
 }
 

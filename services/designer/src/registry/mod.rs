@@ -8,9 +8,10 @@ mod contents;
 mod draft;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fogflow_store::{Batch, Document, Feed, Outcome, Sequence, SharedStore, StoreError};
+use fogflow_store::{Batch, Document, Feed, Outcome, Sequence, SharedStore, StoreError, Write};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -36,8 +37,26 @@ pub(crate) struct Changed {
     pub removed: bool,
 }
 
-/// Is told what changed, and the generation after it.
-type Observer = Box<dyn Fn(&[Changed], Sequence) + Send + Sync>;
+/// Collections whose names begin so belong to the live picture: they follow the same feed and are not kept here.
+pub(crate) const LIVE: &str = "live-";
+
+/// What the store says of the live picture's collections.
+pub(crate) enum LiveNews<'a> {
+    /// These documents changed, in this order.
+    Changed(&'a [Document]),
+    /// These are all that there are.
+    Whole(&'a [Document]),
+}
+
+/// Who is told of changes. Must not block.
+pub(crate) struct Observers {
+    /// Is told what changed in the registry, and the generation after it.
+    pub registry: Box<dyn Fn(&[Changed], Sequence) + Send + Sync>,
+    /// Is told what changed in the live picture's collections.
+    pub live: Box<dyn Fn(&LiveNews<'_>) + Send + Sync>,
+    /// The live picture's collections; none where no other replica can write them.
+    pub live_collections: &'static [&'static str],
+}
 
 /// See the module.
 pub(crate) struct Registry {
@@ -48,20 +67,21 @@ pub(crate) struct Registry {
     generation: watch::Sender<Sequence>,
     outbox_filled: Notify,
     broker_work: Notify,
-    observer: Observer,
+    observers: Observers,
+    /// How many readers have asked to see the newest state, and how many of them may by now.
+    asked: AtomicU64,
+    answered: AtomicU64,
 }
 
 impl Registry {
-    /// Reads everything from the store. `observer` is told of each change afterwards; it must not block.
+    /// Reads everything from the store. `observers` are told of each change afterwards.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(crate) async fn open(
-        store: SharedStore,
-        observer: impl Fn(&[Changed], Sequence) + Send + Sync + 'static,
-    ) -> Result<Self, StoreError> {
+    pub(crate) async fn open(store: SharedStore, observers: Observers) -> Result<Self, StoreError> {
         let head = store.head().await?;
         let contents = load(&store).await?;
+        (observers.live)(&LiveNews::Whole(&load_live(&store, &observers).await?));
         Ok(Registry {
             store,
             contents: RwLock::new(Arc::new(contents)),
@@ -69,7 +89,9 @@ impl Registry {
             generation: watch::Sender::new(head),
             outbox_filled: Notify::new(),
             broker_work: Notify::new(),
-            observer: Box::new(observer),
+            observers,
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         })
     }
 
@@ -112,14 +134,7 @@ impl Registry {
                 return Ok(result);
             }
             let outcomes = self.store.commit(Batch::atomic(writes.clone())).await?;
-            let committed: Vec<Document> = writes
-                .into_iter()
-                .zip(outcomes)
-                .filter_map(|(write, outcome)| match outcome {
-                    Outcome::Committed { version, sequence } => Some(Document { key: write.key, version, sequence, value: write.value }),
-                    Outcome::Conflict(_) | Outcome::GroupAborted => None,
-                })
-                .collect();
+            let committed = committed(writes, outcomes);
             if committed.is_empty() {
                 self.catch_up(&mut position).await?;
             } else {
@@ -128,6 +143,45 @@ impl Registry {
             }
         }
         Err(ApiError::conflict("it is being changed by others at the same time; try again"))
+    }
+
+    /// Commits documents of the live picture and tells its observer, in step with the feed. `plan` is called when all
+    /// that was committed before is told, and again when another replica was first.
+    ///
+    /// # Errors
+    /// Whatever `plan` refuses; 503 or 507 when the store cannot take the write; 409 when others keep being first.
+    pub(crate) async fn write_live(&self, plan: impl Fn() -> ApiResult<Vec<Write>>) -> ApiResult<()> {
+        let mut position = self.position.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.catch_up(&mut position).await?;
+            let writes = plan()?;
+            if writes.is_empty() {
+                return Ok(());
+            }
+            let outcomes = self.store.commit(Batch::atomic(writes)).await?;
+            if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed { .. })) {
+                // Through the feed, as for every other replica, so that all see the same order.
+                return Ok(self.catch_up(&mut position).await?);
+            }
+        }
+        Err(ApiError::conflict("it is being changed by others at the same time; try again"))
+    }
+
+    /// Waits until everything is seen that was committed before the call, by whichever replica. Calls that arrive together
+    /// share one question to the store.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub(crate) async fn fresh(&self) -> Result<(), StoreError> {
+        let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut position = self.position.lock().await;
+        if self.answered.load(Ordering::SeqCst) >= ticket {
+            return Ok(());
+        }
+        let covered = self.asked.load(Ordering::SeqCst);
+        self.catch_up(&mut position).await?;
+        self.answered.store(covered, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Follows the changes of other replicas until the store is closed.
@@ -154,12 +208,18 @@ impl Registry {
                     let Some(last) = documents.last() else { return Ok(()) };
                     *position = last.sequence;
                     self.apply(&documents);
+                    let live: Vec<Document> = documents.into_iter().filter(|document| document.key.collection.starts_with(LIVE)).collect();
+                    if !live.is_empty() && !self.observers.live_collections.is_empty() {
+                        (self.observers.live)(&LiveNews::Changed(&live));
+                    }
                     let mut contents = self.contents.write();
                     Arc::make_mut(&mut contents).forget_removals_until(*position);
                 }
                 Feed::Truncated { resume } => {
                     let fresh = load(&self.store).await?;
+                    let live = load_live(&self.store, &self.observers).await?;
                     *self.contents.write() = Arc::new(fresh);
+                    (self.observers.live)(&LiveNews::Whole(&live));
                     *position = resume;
                     self.generation.send_replace(resume.max(self.generation()));
                 }
@@ -196,24 +256,45 @@ impl Registry {
         if changed.iter().any(|change| contents::is_kept_at_broker(&change.collection)) {
             self.broker_work.notify_one();
         }
-        (self.observer)(&changed, generation);
+        (self.observers.registry)(&changed, generation);
     }
+}
+
+fn committed(writes: Vec<Write>, outcomes: Vec<Outcome>) -> Vec<Document> {
+    let document = |(write, outcome): (Write, Outcome)| match outcome {
+        Outcome::Committed { version, sequence } => Some(Document { key: write.key, version, sequence, value: write.value }),
+        Outcome::Conflict(_) | Outcome::GroupAborted => None,
+    };
+    writes.into_iter().zip(outcomes).filter_map(document).collect()
 }
 
 async fn load(store: &SharedStore) -> Result<Contents, StoreError> {
     let mut contents = Contents::default();
     for collection in contents::COLLECTIONS {
-        let mut after = None;
-        loop {
-            let page = store.scan(None, collection, after.as_ref(), PAGE).await?;
-            for document in &page.documents {
-                contents.apply(document);
-            }
-            match page.documents.into_iter().next_back() {
-                Some(last) if page.more => after = Some(last.key),
-                _ => break,
-            }
-        }
+        scan(store, collection, |document| {
+            contents.apply(&document);
+        })
+        .await?;
     }
     Ok(contents)
+}
+
+async fn load_live(store: &SharedStore, observers: &Observers) -> Result<Vec<Document>, StoreError> {
+    let mut documents = Vec::new();
+    for collection in observers.live_collections {
+        scan(store, collection, |document| documents.push(document)).await?;
+    }
+    Ok(documents)
+}
+
+async fn scan(store: &SharedStore, collection: &str, mut each: impl FnMut(Document)) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.scan(None, collection, after.as_ref(), PAGE).await?;
+        after = page.documents.last().map(|document| document.key.clone());
+        page.documents.into_iter().for_each(&mut each);
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
 }

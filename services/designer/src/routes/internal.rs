@@ -65,8 +65,7 @@ fn lease_name(name: &str) -> String {
 /// `POST /internal/report`: 409 for a master that has lost its lease.
 pub(super) async fn report(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Value>> {
     let report: MasterReport = body::one(&bytes)?;
-    app.hub
-        .master_report(&report)
-        .map_err(|old| ApiError::conflict(format!("the epoch {} is older than {}, which another master has", report.epoch, old.newest)))?;
+    let old = |newest: u64| ApiError::conflict(format!("the epoch {} is older than {newest}, which another master has", report.epoch));
+    app.live.change(|picture| picture.report(&report).map_err(|error| old(error.newest))).await?;
     Ok(Json(json!({"generation": app.registry.generation()})))
 }
