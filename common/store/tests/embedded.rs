@@ -219,6 +219,58 @@ async fn a_torn_end_of_the_log_is_cut_off_and_the_rest_stays() {
 }
 
 #[tokio::test]
+async fn zeros_written_ahead_are_kept_and_a_torn_group_among_them_is_cut_off() {
+    for torn in [0, 1, 15, 16, 39] {
+        let dir = TempDir::new().unwrap();
+        let store = open(dir.path()).await;
+        store.commit(Batch::atomic(vec![put("a", "1"), put("b", "1")])).await.unwrap();
+        store.close().await.unwrap();
+        let log = dir.path().join("log/00000000000000000001.log");
+        let good = fs::read(&log).unwrap();
+        // As a crash leaves it: whole frames, the beginning of one, and zeros.
+        let mut file = OpenOptions::new().append(true).open(&log).unwrap();
+        file.write_all(&good[..torn]).unwrap();
+        file.write_all(&vec![0; 100_000]).unwrap();
+        let store = open(dir.path()).await;
+        assert_eq!(store.head().await.unwrap(), 2);
+        let cut_off = fs::metadata(&log).unwrap().len() == good.len() as u64;
+        assert_eq!(cut_off, torn > 0);
+        // Into the zeros, and beyond them.
+        for value in ["x".repeat(500), "y".repeat(200_000)] {
+            store.commit(Batch::one(put("a", value))).await.unwrap();
+        }
+        store.close().await.unwrap();
+        let store = open(dir.path()).await;
+        assert_eq!(feed_all(&store).await.len(), 4);
+        assert_eq!(store.get(&key("a")).await.unwrap().unwrap().version, 3);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_busy_log_is_longer_than_its_frames_and_gives_the_rest_back_at_the_end() {
+    let dir = TempDir::new().unwrap();
+    let options = EmbeddedOptions::new(Durability::Fsync);
+    let store = EmbeddedStore::open_with(dir.path(), options).await.unwrap();
+    let log = dir.path().join("log/00000000000000000001.log");
+    let length = || fs::metadata(&log).unwrap().len();
+    let start = Instant::now();
+    let mut commits = 0;
+    // Several times over, so that frames have been written over zeros.
+    while length() < 400_000 {
+        assert!(start.elapsed() < Duration::from_secs(30), "the log stays at {} bytes", length());
+        store.commit(Batch::one(put("a", vec![b'1'; 1000]))).await.unwrap();
+        commits += 1;
+    }
+    assert!(length() > commits * 1300, "{} bytes for {commits} commits", length());
+    store.close().await.unwrap();
+    assert!(length() < commits * 1300);
+    let store = open(dir.path()).await;
+    assert_eq!(feed_all(&store).await.len() as u64, commits);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn documents_that_the_index_had_not_yet_come_back_from_the_log() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path()).await;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::ahead::Ahead;
 use super::frame::{self, Frame};
 use crate::model::{Document, Feed, Sequence, StoreError};
 
@@ -64,6 +65,7 @@ impl Segment {
 #[derive(Clone, Default)]
 pub(super) struct LogReader {
     segments: Arc<RwLock<VecDeque<Segment>>>,
+    ahead: Arc<Ahead>,
 }
 
 /// The writing side; there is one.
@@ -101,7 +103,8 @@ impl Log {
             }
             segments.push_back(Segment::create(dir, applied + 1).map_err(super::io_error)?);
         }
-        let reader = LogReader { segments: Arc::new(RwLock::new(segments)) };
+        let length = segments.back().map_or(Ok(0), |active| active.file.metadata().map(|found| found.len())).map_err(super::io_error)?;
+        let reader = LogReader { segments: Arc::new(RwLock::new(segments)), ahead: Arc::new(Ahead::of(length)) };
         Ok(Log { dir: dir.to_owned(), reader, segment_bytes, torn: false })
     }
 
@@ -120,17 +123,13 @@ impl Log {
             (Arc::clone(&active.file), active.length)
         };
         if self.torn {
-            file.set_len(length)?;
-            file.sync_all()?;
+            self.reader.ahead.change().cut(&file, length)?;
             self.torn = false;
         }
-        let written = file.write_all_at(bytes, length).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+        let written = self.reader.ahead.write(&file, bytes, length).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             // The frame must not come back after a crash, so cut it off now; the next append tries again if need be.
-            self.torn = true;
-            if file.set_len(length).and_then(|()| file.sync_all()).is_ok() {
-                self.torn = false;
-            }
+            self.torn = self.reader.ahead.change().cut(&file, length).is_err();
             return Err(error);
         }
         let full = {
@@ -148,8 +147,13 @@ impl Log {
 
     /// Begins a new segment. When that fails, for lack of space perhaps, the old one goes on growing.
     fn roll(&mut self, next: Sequence, active: &File) {
-        match active.sync_data().and_then(|()| Segment::create(&self.dir, next)) {
-            Ok(segment) => self.reader.segments.write().push_back(segment),
+        let changing = self.reader.ahead.change();
+        let length = self.reader.segments.read().back().map_or(0, |segment| segment.length);
+        match changing.cut(active, length).and_then(|()| Segment::create(&self.dir, next)) {
+            Ok(segment) => {
+                self.reader.segments.write().push_back(segment);
+                changing.begin();
+            }
             Err(error) => tracing::warn!(%error, "cannot begin a new log segment, the old one goes on"),
         }
     }
@@ -160,6 +164,26 @@ impl LogReader {
     pub(super) fn sync(&self) -> io::Result<()> {
         let file = self.segments.read().back().map(|active| Arc::clone(&active.file));
         file.map_or(Ok(()), |file| file.sync_data())
+    }
+
+    /// Writes zeros ahead when the active segment has used most of those that are there. For a background thread; a commit
+    /// waits for it only when it needs more than there are.
+    ///
+    /// # Errors
+    /// The error of the operating system; the log itself has not suffered.
+    pub(super) fn write_ahead(&self, dir: &Path) -> io::Result<()> {
+        let changing = self.ahead.change();
+        self.active().map_or(Ok(()), |(file, frames)| changing.extend(dir, &file, frames))
+    }
+
+    /// Takes back what was written ahead, durably. Nothing may be appended any more.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        let changing = self.ahead.change();
+        self.active().map_or(Ok(()), |(file, frames)| changing.cut(&file, frames))
+    }
+
+    fn active(&self) -> Option<(Arc<File>, u64)> {
+        self.segments.read().back().map(|active| (Arc::clone(&active.file), active.length))
     }
 
     /// The last sequence.
@@ -342,8 +366,9 @@ fn load(
         }
         segment.note(frame.first, frame.last(), frame.length as u64);
     }
-    if last_one && segment.length < bytes.len() as u64 {
-        tracing::info!(bytes = bytes.len() as u64 - segment.length, "cut off an unfinished group at the end of the log");
+    let rest = &bytes[segment.length as usize..];
+    if last_one && rest.iter().any(|byte| *byte != 0) {
+        tracing::info!(bytes = rest.len(), "cut off an unfinished group at the end of the log");
         segment.file.set_len(segment.length).and_then(|()| segment.file.sync_all()).map_err(super::io_error)?;
     }
     Ok(segment)

@@ -10,6 +10,7 @@
 //! lacks are read from the log. A full disk therefore never leaves anything half-written: a frame is in the log as a
 //! whole or not at all, and a transfer into fjall that failed is done again.
 
+mod ahead;
 mod frame;
 mod index;
 mod key;

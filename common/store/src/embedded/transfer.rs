@@ -1,5 +1,5 @@
-//! The background thread: transfers the overlay into fjall, syncs the log under relaxed durability, trims the log, and
-//! brings fjall back after it has given up.
+//! The background thread: transfers the overlay into fjall, makes the log longer ahead of use or syncs it under relaxed
+//! durability, trims the log, and brings fjall back after it has given up.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +40,11 @@ impl Transfer {
             if stop.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
                 break;
             }
+            if self.durability == Durability::Fsync
+                && let Err(error) = self.log.write_ahead(&self.dir)
+            {
+                tracing::warn!(%error, "cannot make the log longer ahead of use");
+            }
             if self.durability == Durability::Relaxed && synced.elapsed() >= SYNC_PERIOD {
                 if let Err(error) = self.log.sync() {
                     tracing::error!(%error, "cannot sync the log");
@@ -51,7 +56,7 @@ impl Transfer {
                 self.recover(&stop);
             }
         }
-        if let Err(error) = self.log.sync() {
+        if let Err(error) = self.log.finish() {
             tracing::error!(%error, "cannot sync the log at the end");
         }
         // Twice: the first may only finish what was in motion.
