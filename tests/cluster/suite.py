@@ -10,7 +10,7 @@ from node import CloudNode, install
 from provide import testbed_program
 
 # Numbers for `--only`, and the modules.
-NUMBERED = {1: "test_install", 2: "test_function", 3: "test_pods_die", 6: "test_edge"}
+NUMBERED = {1: "test_install", 2: "test_function", 3: "test_pods_die", 4: "test_upgrade", 6: "test_edge", 7: "test_walls"}
 NAMESPACE = "fogflow"
 FORWARD = "docker.io/fogflow/operator-forward:0.1.0"
 
