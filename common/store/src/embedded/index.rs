@@ -15,11 +15,15 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::key;
+use crate::evaluate::Standing;
 use crate::model::{Document, Key, Page, Sequence, StoreError, Version};
 
 const APPLIED: &str = "applied";
 /// Bytes of fjall's journals after which it flushes; what is in them is replayed at the start.
-const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Size of one of fjall's tables in memory. Its many small blocks lie among those of the service that uses the store, and
+/// what they leave behind is reused but not given back: the smaller, the less memory a node keeps after many writes.
+const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 const VALUE_START: usize = 17;
 
 /// A document or tombstone without its key.
@@ -310,7 +314,7 @@ impl Tables {
         // Durability is the log's business: fjall's journal is flushed to the system once per transfer.
         let builder = Database::builder(dir).manual_journal_persist(true).max_journaling_size(JOURNAL_BYTES);
         let database = builder.open().map_err(super::fjall_error)?;
-        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(TABLE_BYTES);
         let documents = database.keyspace("documents", options).map_err(super::fjall_error)?;
         let meta = database.keyspace("meta", options).map_err(super::fjall_error)?;
         Ok(Tables { database, documents, meta })
@@ -345,6 +349,11 @@ impl Tables {
 }
 
 impl Stored {
+    /// How its key stands.
+    pub(super) fn standing(&self) -> Standing {
+        Standing { version: self.version, live: self.value.is_some() }
+    }
+
     pub(super) fn into_document(self, key: Key) -> Document {
         Document { key, version: self.version, sequence: self.sequence, value: self.value }
     }

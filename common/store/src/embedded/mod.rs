@@ -16,6 +16,7 @@ mod index;
 mod key;
 mod log;
 mod transfer;
+mod versions;
 mod writer;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -35,9 +36,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::index::{Index, Stored};
 use self::log::{Log, LogReader};
 use self::transfer::Transfer;
-use self::writer::{Request, Versions, Writer};
+use self::versions::Versions;
+use self::writer::{Request, Writer};
 use crate::contract::Store;
-use crate::evaluate::Standing;
 use crate::leases::Leases;
 use crate::model::{Batch, Document, Feed, Key, Lease, Outcome, Page, Sequence, StoreError};
 use crate::settings::Durability;
@@ -117,8 +118,8 @@ impl EmbeddedStore {
             let mut bytes = Vec::new();
             key::encode(&change.key, &mut bytes);
             let key: Arc<[u8]> = Arc::from(bytes);
-            versions.set(Arc::clone(&key), Standing { version: change.version, live: change.value.is_some() });
             let stored = Stored { version: change.version, sequence: change.sequence, value: change.value };
+            versions.set(std::iter::once((&key[..], stored.standing())));
             index.insert(std::iter::once((key, stored)));
         })?;
         let leases = restore_leases(&index)?;
@@ -215,9 +216,9 @@ impl Store for EmbeddedStore {
         self.read(move || {
             let mut seen = Vec::new();
             let page = index.scan(&prefix, after.as_deref(), limit, |key, stored| {
-                seen.push((Arc::from(key), Standing { version: stored.version, live: stored.value.is_some() }));
+                seen.push((versions.hash(key), stored.standing()));
             });
-            versions.learn(seen);
+            versions.learn(&seen);
             page
         })
         .await

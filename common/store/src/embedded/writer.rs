@@ -2,17 +2,15 @@
 //! once for the disk, and answers all of them (group commit).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::index::{Index, Stored};
 use super::log::Log;
+use super::versions::Versions;
 use super::{frame, key};
 use crate::evaluate::{Current, Staged, Standing};
 use crate::model::{Batch, Document, Key, Outcome, Sequence, StoreError};
@@ -31,24 +29,6 @@ const WAIT_LIMIT: Duration = Duration::from_secs(4);
 pub(super) struct Request {
     pub(super) batch: Batch,
     pub(super) answer: oneshot::Sender<Result<Vec<Outcome>, StoreError>>,
-}
-
-/// Versions by encoded key, of all keys written or scanned since the start: conditions are checked without reading.
-#[derive(Default)]
-pub(super) struct Versions(Mutex<HashMap<Arc<[u8]>, Standing, RandomState>>);
-
-impl Versions {
-    /// Learns what a scan met. The writer is always right, so what it knows already stays.
-    pub(super) fn learn(&self, scanned: Vec<(Arc<[u8]>, Standing)>) {
-        let mut known = self.0.lock();
-        for (key, standing) in scanned {
-            known.entry(key).or_insert(standing);
-        }
-    }
-
-    pub(super) fn set(&self, key: Arc<[u8]>, standing: Standing) {
-        self.0.lock().insert(key, standing);
-    }
 }
 
 /// What the writer thread owns.
@@ -118,19 +98,18 @@ impl Writer {
 
     /// Makes committed changes visible to reads.
     fn publish(&self, changes: Vec<Document>) {
-        let mut known = self.versions.0.lock();
         let mut scratch = Vec::with_capacity(128);
-        self.index.insert(changes.into_iter().map(|change| {
-            scratch.clear();
-            key::encode(&change.key, &mut scratch);
-            let standing = Standing { version: change.version, live: change.value.is_some() };
-            let key = match known.get_key_value(&scratch[..]) {
-                Some((key, _)) => Arc::clone(key),
-                None => Arc::from(&scratch[..]),
-            };
-            known.insert(Arc::clone(&key), standing);
-            (key, Stored { version: change.version, sequence: change.sequence, value: change.value })
-        }));
+        let changes: Vec<(Arc<[u8]>, Stored)> = changes
+            .into_iter()
+            .map(|change| {
+                scratch.clear();
+                key::encode(&change.key, &mut scratch);
+                let stored = Stored { version: change.version, sequence: change.sequence, value: change.value };
+                (Arc::from(&scratch[..]), stored)
+            })
+            .collect();
+        self.versions.set(changes.iter().map(|(key, stored)| (&key[..], stored.standing())));
+        self.index.insert(changes.into_iter());
     }
 
     /// Refuses commits early while the disk is nearly full, and waits while the index is far behind.
@@ -161,14 +140,12 @@ impl Current for View<'_> {
         let mut bytes = self.scratch.borrow_mut();
         bytes.clear();
         key::encode(key, &mut bytes);
-        if let Some(standing) = self.versions.0.lock().get(&bytes[..]) {
-            return Ok(*standing);
+        if let Some(standing) = self.versions.get(&bytes) {
+            return Ok(standing);
         }
-        let stored = self.index.get(&bytes)?;
-        let standing = stored.map(|stored| Standing { version: stored.version, live: stored.value.is_some() });
-        let standing = standing.unwrap_or_default();
+        let standing = self.index.get(&bytes)?.as_ref().map(Stored::standing).unwrap_or_default();
         if standing.version > 0 {
-            self.versions.set(Arc::from(&bytes[..]), standing);
+            self.versions.set(std::iter::once((&bytes[..], standing)));
         }
         Ok(standing)
     }
