@@ -1,8 +1,8 @@
 //! A whole node: from an entity that appears to its task.
 //!
 //! A fog function with one task for each entity is registered; then entities appear one after the other, and the worker is
-//! asked again and again which tasks it has. So the times include the reading of its answer, and their grain is that of
-//! the asking, well under a millisecond.
+//! asked again and again how many tasks it has, and which of them are started. So the times include the reading of its
+//! answer, and their grain is that of the asking: well under a millisecond, but for the list of ten thousand tasks.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,10 @@ use crate::template::Template;
 
 /// How long one task may take.
 const BOUND: Duration = Duration::from_secs(30);
+/// How long the tasks that are there first may take.
+const BOUND_OF_ALL: Duration = Duration::from_secs(180);
+/// Between two looks at those.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Times in microseconds.
 #[derive(Debug, Serialize)]
@@ -58,18 +62,27 @@ pub async fn appear(designer: &Target, broker: &Target, worker: &Target, present
     for from in (0..present).step_by(500) {
         connection.exchange(entities(broker, &name, from..(from + 500).min(present)).bytes()).await?;
     }
-    tasks.until(Instant::now(), |_, started| started >= present).await?;
+    let begun = Instant::now();
+    while tasks.started().await? < present {
+        anyhow::ensure!(begun.elapsed() < BOUND_OF_ALL, "{present} tasks were not started within {} s", BOUND_OF_ALL.as_secs());
+        tokio::time::sleep(LOOK).await;
+    }
     let (mut scheduled, mut started) = (Histogram::default(), Histogram::default());
     // The first one pays for connections and caches.
     for number in present..=present + count {
         let request = entities(broker, &name, number..number + 1);
         let sent = Instant::now();
         connection.exchange(request.bytes()).await?;
-        let there = tasks.until(sent, |known, _| known > number).await?;
-        let running = tasks.until(sent, |_, started| started > number).await?;
+        while tasks.known().await? <= number {
+            anyhow::ensure!(sent.elapsed() < BOUND, "no task for entity {number} within {} s", BOUND.as_secs());
+        }
+        let there = sent.elapsed();
+        while tasks.started().await? <= number {
+            anyhow::ensure!(sent.elapsed() < BOUND, "the task for entity {number} was not started within {} s", BOUND.as_secs());
+        }
         if number > present {
             scheduled.add(there);
-            started.add(running);
+            started.add(sent.elapsed());
         }
     }
     once(designer, &Template::new(designer, "DELETE", &format!("/fogfunction/{name}"), &[], "")).await.context("removing the function")?;
@@ -91,34 +104,35 @@ fn entities(broker: &Target, kind: &str, numbers: std::ops::Range<usize>) -> Tem
     Template::new(broker, "POST", "/ngsi10/updateContext", &[], &json!({"contextElements": elements, "updateAction": "APPEND"}).to_string())
 }
 
-/// The worker's tasks of one function.
+/// The worker's tasks.
 struct Tasks {
     connection: Connection,
-    request: Template,
+    list: Template,
+    metrics: Template,
+    /// What the ids of the function's tasks have in them.
     infix: String,
 }
 
 impl Tasks {
     async fn of(worker: &Target, infix: &str) -> anyhow::Result<Self> {
         let connection = Connection::open(worker).await.context("connecting to the worker")?;
-        Ok(Tasks { connection, request: Template::new(worker, "GET", "/tasks", &[], ""), infix: infix.to_owned() })
+        let get = |path| Template::new(worker, "GET", path, &[], "");
+        Ok(Tasks { connection, list: get("/tasks"), metrics: get("/metrics"), infix: infix.to_owned() })
     }
 
-    /// Asks until the numbers of tasks that it has, and of those whose process is started, satisfy a condition. Returns the
-    /// time since `since`.
-    async fn until(&mut self, since: Instant, condition: impl Fn(usize, usize) -> bool) -> anyhow::Result<Duration> {
-        loop {
-            let answer = self.connection.exchange(self.request.bytes()).await?;
-            let rows: Vec<Value> = serde_json::from_slice(self.connection.body(answer)).context("the worker's list of tasks")?;
-            let mine = rows.iter().filter(|row| row["TaskID"].as_str().is_some_and(|id| id.contains(&self.infix)));
-            // `sleep` never opens the port that would make it `running`; its process is there when it is `starting`.
-            let (known, started) = mine.fold((0, 0), |(known, started), row| {
-                (known + 1, started + usize::from(row["Status"] == "starting" || row["Status"] == "running"))
-            });
-            if condition(known, started) {
-                return Ok(since.elapsed());
-            }
-            anyhow::ensure!(since.elapsed() < BOUND, "a task did not come within 30 s: the worker has {known}, of which {started} started");
-        }
+    /// How many tasks it has, of all functions; a number costs it the same however many there are.
+    async fn known(&mut self) -> anyhow::Result<usize> {
+        let answer = self.connection.exchange(self.metrics.bytes()).await?;
+        let text = std::str::from_utf8(self.connection.body(answer)).context("the worker's metrics")?;
+        let number = text.lines().find_map(|line| line.strip_prefix("fogflow_worker_tasks "));
+        number.and_then(|number| number.trim().parse().ok()).context("the worker does not tell fogflow_worker_tasks")
+    }
+
+    /// Of how many tasks of the function the process is there. `sleep` never opens the port that would make it `running`.
+    async fn started(&mut self) -> anyhow::Result<usize> {
+        let answer = self.connection.exchange(self.list.bytes()).await?;
+        let rows: Vec<Value> = serde_json::from_slice(self.connection.body(answer)).context("the worker's list of tasks")?;
+        let mine = rows.iter().filter(|row| row["TaskID"].as_str().is_some_and(|id| id.contains(&self.infix)));
+        Ok(mine.filter(|row| row["Status"] == "starting" || row["Status"] == "running").count())
     }
 }
