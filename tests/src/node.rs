@@ -94,12 +94,7 @@ impl Site {
     /// Starts a program of the workspace with this site's configuration. Its output goes to a file in the directory.
     #[must_use]
     pub fn start(&self, program: &str, arguments: &[&str]) -> Started {
-        let config = self.directory.path().join("config.json");
-        // Renamed into place: a program that was started a moment ago may be reading it.
-        let draft = self.directory.path().join("config.json.draft");
-        std::fs::write(&draft, self.config.to_string()).expect("the configuration can be written");
-        std::fs::rename(&draft, &config).expect("the configuration can be put in place");
-        let data = self.directory.path().join("data");
+        let (config, data) = (self.write_config(), self.directory.path().join("data"));
         let log = self.directory.path().join(format!("{program}{}.log", arguments.join("_").replace('/', "_")));
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
         let mut command = Command::new(binary(program));
@@ -120,6 +115,25 @@ impl Site {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         Started { name: program.to_owned(), child, log }
+    }
+
+    /// Runs a command of `fogflow` with this site's configuration to its end: whether it went well, and all that it printed.
+    pub async fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary("fogflow"));
+        command.args(arguments).arg("-f").arg(self.write_config()).arg("--data").arg(self.directory.path().join("data"));
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        let ended = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("fogflow can be started");
+        let text = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (ended.status.success(), text)
+    }
+
+    fn write_config(&self) -> PathBuf {
+        let config = self.directory.path().join("config.json");
+        // Renamed into place: a program that was started a moment ago may be reading it.
+        let draft = self.directory.path().join("config.json.draft");
+        std::fs::write(&draft, self.config.to_string()).expect("the configuration can be written");
+        std::fs::rename(&draft, &config).expect("the configuration can be put in place");
+        config
     }
 
     /// Waits until the main ports of these sections say that they are ready.

@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod cors;
 mod errors;
+mod export;
 mod guard;
 mod http_metrics;
 mod logs;

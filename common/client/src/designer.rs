@@ -200,6 +200,22 @@ impl DesignerClient {
         self.endpoint.get(&format!("/info/{}", encoded(what))).await
     }
 
+    /// The names of the pictures that were uploaded.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn photos(&self) -> Result<Vec<String>, ClientError> {
+        self.endpoint.get("/photo").await
+    }
+
+    /// A picture.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn photo(&self, name: &str) -> Result<TextStream, ClientError> {
+        self.endpoint.stream(&format!("/photo/{}", encoded(name)), false).await
+    }
+
     /// A task's log, through the worker that runs it.
     ///
     /// # Errors

@@ -76,6 +76,14 @@ impl Endpoint {
         }
     }
 
+    /// The whole state of the service at this base address, as lines of JSON that come as it reads them. Needs the admin token.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub async fn export(&self) -> Result<TextStream, ClientError> {
+        self.stream("/internal/export", true).await
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let body = self.call(Method::GET, path, HeaderMap::new(), None).await?;
         self.parse(path, &body)

@@ -3,11 +3,11 @@
 //! One JSON object per line. The first names the form: `{"form":"fogflow-store","version":1}`. Then documents,
 //! `{"collection":"entity","tenant":"","id":"…","value":{…}}`: a value that is JSON stands there as it is, another one as
 //! `"base64":"…"`, and neither of them means that the document was deleted. A later line of the same document counts. The
-//! last line is `{"end":true,"lines":n}`; without it the text was cut off.
+//! last line is `{"end":true,"lines":n,"sequence":s}`; without it the text was cut off.
 //!
-//! The text is consistent although the store goes on: it is the state at the moment when the export had read the last
-//! change. Documents change their versions and sequences by the way, so a position in the feed that a service had stored
-//! (a cursor) means nothing in the imported store; one beyond its head is such a position.
+//! The text is consistent although the store goes on: it is the state after the commit with the sequence of the last line.
+//! Documents change their versions and sequences by the way, so a position in the feed that a service has stored (a cursor)
+//! means nothing in the imported store: whoever exports names the collections of such documents, and they stay behind.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::contract::Store;
-use crate::model::{Batch, Document, Expect, Feed, Key, Outcome, StoreError, Write};
+use crate::model::{Batch, Document, Expect, Feed, Key, Outcome, Sequence, StoreError, Write};
 
 const FORM: &str = "fogflow-store";
 const VERSION: u32 = 1;
@@ -41,7 +41,7 @@ pub enum PortableError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An import goes only into a store that was never written.
+    /// An import goes only into a store without documents.
     #[error("the store is not empty")]
     NotEmpty,
     /// Changes came faster than they could be exported.
@@ -79,17 +79,28 @@ struct OwnedLine {
 struct End {
     end: bool,
     lines: u64,
+    #[serde(default)]
+    sequence: Sequence,
 }
 
-/// Writes all documents of a store, and returns how many lines they took.
+/// What a text holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portable {
+    /// Lines between the first and the last.
+    pub lines: u64,
+    /// The commit in the exported store whose state it is.
+    pub sequence: Sequence,
+}
+
+/// Writes all documents of a store but those of the collections in `without`.
 ///
 /// # Errors
 /// See [`PortableError`].
-pub async fn export(store: &dyn Store, to: &mut (impl AsyncWrite + Unpin)) -> Result<u64, PortableError> {
+pub async fn export(store: &dyn Store, without: &[&str], to: &mut (impl AsyncWrite + Unpin)) -> Result<Portable, PortableError> {
     put_line(to, &Header { form: FORM.to_owned(), version: VERSION }).await?;
     let mut position = store.head().await?;
     let mut lines = 0;
-    for collection in store.collections().await? {
+    for collection in store.collections().await?.into_iter().filter(|name| !without.contains(&name.as_str())) {
         let mut after = None;
         loop {
             let page = store.scan(None, &collection, after.as_ref(), PAGE).await?;
@@ -108,7 +119,8 @@ pub async fn export(store: &dyn Store, to: &mut (impl AsyncWrite + Unpin)) -> Re
     while position < head {
         match store.feed(position, PAGE).await? {
             Feed::Changes(changes) => {
-                for change in changes.iter().filter(|change| change.sequence <= head) {
+                let wanted = |change: &&Document| change.sequence <= head && !without.contains(&change.key.collection.as_str());
+                for change in changes.iter().filter(wanted) {
                     put_document(to, change).await?;
                     lines += 1;
                 }
@@ -117,17 +129,57 @@ pub async fn export(store: &dyn Store, to: &mut (impl AsyncWrite + Unpin)) -> Re
             Feed::Truncated { .. } => return Err(PortableError::TooFast),
         }
     }
-    put_line(to, &End { end: true, lines }).await?;
+    put_line(to, &End { end: true, lines, sequence: head }).await?;
     to.flush().await?;
-    Ok(lines)
+    Ok(Portable { lines, sequence: head })
 }
 
-/// Reads what [`export`] wrote into an empty store, and returns how many lines it had.
+/// What the last line of a text says, where it is complete; `end` is the text or the end of it.
+#[must_use]
+pub fn last_line(end: &[u8]) -> Option<Portable> {
+    let line = end.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
+    let End { lines, sequence, .. } = serde_json::from_slice(line).ok()?;
+    Some(Portable { lines, sequence })
+}
+
+/// Whether a store has no documents.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
+    for collection in store.collections().await? {
+        if !store.scan(None, &collection, None, 1).await?.documents.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Deletes every document. Others that write meanwhile may leave some.
+///
+/// # Errors
+/// See [`PortableError`].
+pub async fn clear(store: &dyn Store) -> Result<(), PortableError> {
+    for collection in store.collections().await? {
+        loop {
+            let page = store.scan(None, &collection, None, PAGE).await?;
+            let mut writes =
+                page.documents.into_iter().map(|document| Write { key: document.key, expect: Expect::Any, value: None }).collect();
+            commit(store, &mut writes).await?;
+            if !page.more {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads what [`export`] wrote into a store without documents.
 ///
 /// # Errors
 /// See [`PortableError`]. The store may be filled in part then; throw it away.
-pub async fn import(store: &dyn Store, from: &mut (impl AsyncBufRead + Unpin)) -> Result<u64, PortableError> {
-    if store.head().await? != 0 {
+pub async fn import(store: &dyn Store, from: &mut (impl AsyncBufRead + Unpin)) -> Result<Portable, PortableError> {
+    if !is_empty(store).await? {
         return Err(PortableError::NotEmpty);
     }
     let mut lines = from.lines();
@@ -140,12 +192,12 @@ pub async fn import(store: &dyn Store, from: &mut (impl AsyncBufRead + Unpin)) -
     let mut read = 0;
     while let Some(line) = lines.next_line().await? {
         number += 1;
-        if let Ok(End { lines, .. }) = serde_json::from_str(&line) {
+        if let Ok(End { lines, sequence, .. }) = serde_json::from_str(&line) {
             if lines != read {
                 return Err(wrong(number, format!("{lines} lines were written and {read} are here")));
             }
             commit(store, &mut writes).await?;
-            return Ok(read);
+            return Ok(Portable { lines, sequence });
         }
         writes.push(write_of(number, &line)?);
         read += 1;

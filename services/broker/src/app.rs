@@ -103,7 +103,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
 
     let stop = || process.shutdown.clone().cancelled_owned();
     let tasks = &process.tasks;
-    let router = router(&config, &engine, process)?;
+    let router = router(&config, &engine, &store, process)?;
     let addr = serve(process, "broker", SocketAddr::new(config.listen_ip(), port), router.clone()).await?;
     serve_tls(process, "broker", SocketAddr::new(config.listen_ip(), config.broker.https_port), router, &config).await?;
     // At the end: first nobody writes any more, then what is on its way to subscribers arrives, then the last cursors are
@@ -136,12 +136,13 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     Ok(Running { addr, id: me.id.to_string(), url: me.url.to_string() })
 }
 
-fn router(config: &Config, engine: &Engine, process: &Process) -> anyhow::Result<axum::Router> {
+fn router(config: &Config, engine: &Engine, store: &SharedStore, process: &Process) -> anyhow::Result<axum::Router> {
     let security = Security::from_config(config)?;
     let routes: Routes<Engine> = face::v1::routes(config.broker.max_body_bytes)
         .merge(face::v2::routes(config.broker.max_body_bytes))
         .merge(face::ld::routes(config.broker.max_body_bytes))
-        .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error));
+        .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error))
+        .store_export(store, &[cursor::CURSORS], process);
     Ok(routes.build(engine.clone(), process, &security))
 }
 

@@ -107,7 +107,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let fresh = axum::middleware::from_fn_with_state(Arc::clone(&app), fresh::before);
     let agent_router = agent::routes().build(Arc::clone(&app), process, &security);
     let agent = serve(process, "designer agent", SocketAddr::new(config.listen_ip(), config.designer.agent_port), agent_router).await?;
-    let router = routes::all().build(Arc::clone(&app), process, &security).layer(fresh);
+    let router = routes::all().store_export(&store, &[], process).build(Arc::clone(&app), process, &security).layer(fresh);
     let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router.clone()).await?;
     let encrypted = SocketAddr::new(config.listen_ip(), config.designer.https_web_srv_port);
     serve_tls_for_pages(process, "designer", encrypted, router, &config).await?;

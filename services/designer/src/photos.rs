@@ -50,6 +50,26 @@ impl Photos {
         Ok(name)
     }
 
+    /// The names of all pictures, in order.
+    ///
+    /// # Errors
+    /// 500 if the directory cannot be read.
+    pub(crate) async fn names(&self) -> ApiResult<Vec<String>> {
+        let failed = |error: std::io::Error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("pictures cannot be listed: {error}"));
+        let mut entries = match tokio::fs::read_dir(&self.directory).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+            // What is being written has a name that no picture may have.
+            names.extend(entry.file_name().to_str().and_then(|name| plain_name(name).ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// A picture with its media type.
     ///
     /// # Errors
@@ -120,6 +140,7 @@ mod tests {
         assert!(photos.save("page.png", b"<html><script>alert(1)</script>").await.is_err());
         photos.save("page.html", PNG).await.unwrap();
         assert_eq!(photos.load("page.html").await.unwrap().1, "image/png");
+        assert_eq!(photos.names().await.unwrap(), ["page.html"]);
         assert_eq!(photos.load("other.png").await.unwrap_err().status, StatusCode::NOT_FOUND);
     }
 }

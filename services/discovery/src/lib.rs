@@ -61,7 +61,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let metrics = metrics::Metrics::register(&process.metrics)?;
 
     let api = Api { registry: Arc::clone(&registry), clock };
-    let router = api::routes().build(api, process, &Security::from_config(&config)?);
+    let router = api::routes().store_export(&store, &[], process).build(api, process, &Security::from_config(&config)?);
     let address = SocketAddr::new(config.listen_ip(), config.discovery.http_port);
     let secure = SocketAddr::new(config.listen_ip(), config.discovery.https_port);
     let address = serve(process, "discovery", address, router.clone()).await?;

@@ -160,20 +160,15 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Write the state of a stopped node to a file
-    Backup {
-        /// The file to write
-        to: PathBuf,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Make the state of a stopped node that of a backup; its data directory has to be empty
-    Restore {
-        /// The file to read
-        from: PathBuf,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
+    /// Write the state of a running node to a file
+    #[command(after_help = "Example: fogflow backup monday.fogflow")]
+    Backup(backup::BackupArgs),
+    /// Make the state of a stopped node that of a backup, in whatever stores its configuration names
+    #[command(after_help = "\
+Examples:
+  fogflow restore monday.fogflow --data /var/lib/fogflow
+  fogflow restore monday.fogflow --set store.engine=postgres --set store.url=postgres://fogflow@db/fogflow")]
+    Restore(backup::RestoreArgs),
     /// Make a new function
     New {
         #[command(subcommand)]
@@ -258,8 +253,8 @@ fn in_runtime(command: Command) -> anyhow::Result<()> {
             Command::Delete { kind, names, server } => delete::run(&server.open()?, kind, &names).await,
             Command::Logs { task, follow, tail, server } => logs::run(&server.open()?, &task, tail, follow).await,
             Command::Run(args) => run::run(&args).await,
-            Command::Backup { to, common } => backup::backup(&common, &to).await,
-            Command::Restore { from, common } => backup::restore(&common, &from).await,
+            Command::Backup(args) => backup::backup(&args).await,
+            Command::Restore(args) => backup::restore(&args).await,
             Command::Up(_) | Command::Config { .. } | Command::New { .. } | Command::Completions { .. } | Command::Docs { .. } => Ok(()),
         }
     }))

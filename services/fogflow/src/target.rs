@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fogflow_chassis::{CommonArgs, UsageError, http_client, load_config};
+use fogflow_config::Config;
 use fogflow_client::{BrokerClient, DesignerClient, DiscoveryClient, Endpoint};
 
 /// Options of every command that speaks to a node.
@@ -41,10 +42,7 @@ impl ServerArgs {
             Some(url) => checked(url)?,
             None => config.designer_url(),
         };
-        let token = self.token.clone().or_else(|| {
-            let text = std::fs::read_to_string(config.data_dir.join("admin-token")).ok()?;
-            Some(text.trim().to_owned()).filter(|token| !token.is_empty())
-        });
+        let token = self.token.clone().or_else(|| admin_token(&config));
         Target::new(http_client(&config)?, &base, token)
     }
 }
@@ -60,6 +58,12 @@ impl Target {
             http: http.clone(),
         })
     }
+}
+
+/// The token that a node of this configuration has made for its administrator, if this user may read it.
+pub(crate) fn admin_token(config: &Config) -> Option<String> {
+    let text = std::fs::read_to_string(config.data_dir.join("admin-token")).ok()?;
+    Some(text.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 fn checked(url: &str) -> Result<String, UsageError> {

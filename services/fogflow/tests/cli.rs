@@ -23,7 +23,7 @@ fn wrong_options_values_and_files_end_with_code_2_and_say_why_in_one_line() {
         (vec!["run", "nowhere"], "fogflow new function"),
         (vec!["get", "tasks", "--server", "ftp://x"], "only http and https"),
         (vec!["restore", "missing.tar"], "missing.tar"),
-        (vec!["backup", "b.tar"], "data"),
+        (vec!["backup", "missing/b.tar"], "missing/b.tar"),
     ] {
         let output = command(folder.path(), &arguments).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

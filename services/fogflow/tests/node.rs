@@ -60,16 +60,16 @@ fn apply_get_logs_delete_backup_and_restore_work_on_a_real_node() {
     let missing = node.cli(&["get", "operators", "nothing"]);
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&missing.stderr), "fogflow: there is no nothing\n");
-    let busy = node.cli(&["backup", "node.tar"]);
+    node.ok(&["backup", "node.backup"]);
+    let busy = node.cli(&["restore", "node.backup"]);
     assert_eq!(busy.status.code(), Some(2), "{busy:?}");
     assert!(String::from_utf8_lossy(&busy.stderr).contains("stop the node first"));
 
     let (status, took) = node.terminate();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(20), "{took:?}");
-    node.ok(&["backup", "node.tar"]);
     std::fs::rename(node.path().join("data"), node.path().join("lost")).unwrap();
-    node.ok(&["restore", "node.tar"]);
+    node.ok(&["restore", "node.backup"]);
     node.up(&["--no-demo"]);
     assert_eq!((count(&node, "operators"), count(&node, "functions"), count(&node, "devices")), (1, 1, 1));
     node.wait("the task again", || node.cli(&["get", "tasks"]), |output| String::from_utf8_lossy(&output.stdout).contains("running"));

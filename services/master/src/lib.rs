@@ -119,7 +119,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
         store_nudge: Notify::new(),
         lease_nudge: Notify::new(),
     });
-    let rest_router = http::status_routes().build(Arc::clone(&master), process, &security);
+    let rest_router = http::status_routes().store_export(&store, &[], process).build(Arc::clone(&master), process, &security);
     let rest = serve(process, "master", SocketAddr::new(config.listen_ip(), config.master.rest_api_port), rest_router).await?;
     let agent_router = http::agent_routes().build(Arc::clone(&master), process, &security);
     let agent = serve(process, "master agent", SocketAddr::new(config.listen_ip(), config.master.ngsi_agent_port), agent_router).await?;

@@ -18,8 +18,8 @@ use crate::change::Change;
 use crate::state::document::{ENTITIES, entity_key};
 use crate::state::{Reach, State, key_of};
 
-/// The collection of cursors: one document per process.
-const CURSORS: &str = "cursor";
+/// The collection of cursors: one document per process. They are positions in this store, and mean nothing in another.
+pub const CURSORS: &str = "cursor";
 /// Time between two writes.
 const EVERY: Duration = Duration::from_secs(1);
 

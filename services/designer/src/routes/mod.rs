@@ -97,6 +97,7 @@ fn photos_and_transfer() -> Routes<Shared> {
         .post("/photo", Operator, "Uploads pictures", photos::upload)
         .post("/data/photo", Operator, "Uploads pictures", photos::upload)
         .body_limit(crate::photos::LARGEST + 64 * 1024)
+        .get("/photo", Viewer, "Lists the names of pictures", photos::list)
         .get("/photo/{name}", Viewer, "Shows a picture", photos::download)
         .get("/data/photo/{name}", Viewer, "Shows a picture", photos::download)
         .merge(transfer)

@@ -1,6 +1,7 @@
 //! Upload and download of pictures, under both paths that upstream's pages use.
 
 use axum::body::Body;
+use axum::Json;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -21,6 +22,11 @@ pub(super) async fn upload(State(app): State<Shared>, mut form: Multipart) -> Ap
         return Err(ApiError::bad("the form holds no file"));
     }
     Ok("File is uploaded")
+}
+
+/// `GET /photo`
+pub(super) async fn list(State(app): State<Shared>) -> ApiResult<Json<Vec<String>>> {
+    Ok(Json(app.photos.names().await?))
 }
 
 /// `GET /photo/{name}`, `GET /data/photo/{name}`
