@@ -1,16 +1,18 @@
 //! Who may call a route, and how a caller is judged.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap, Method, header};
-use fogflow_config::Config;
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogflow_config::{Authentication, Config};
+
+use crate::tokens::{self, Role, Tokens};
+
+const ADMIN_FILE: &str = "admin-token";
+const COMPONENT_FILE: &str = "component-token";
 
 /// Who may call a route. Declared for every route, also while authentication is off, so that turning it on changes no handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub enum Access {
     Operator,
     /// Whoever holds the admin token.
     Admin,
-    /// A caller on this machine, or whoever holds the admin token: routes that bring code or commands.
+    /// A caller on this machine (while authentication is off), or whoever holds the admin token: routes that bring code or commands.
     LocalOrAdmin,
 }
 
@@ -43,10 +45,29 @@ impl Access {
         }
     }
 
+    /// Whether a caller with this role is let in.
+    fn is_open_to(self, role: Role) -> bool {
+        match self {
+            Access::Anyone | Access::Viewer => true,
+            Access::Component => matches!(role, Role::Component | Role::Admin),
+            Access::Operator => matches!(role, Role::Operator | Role::Admin),
+            Access::Admin | Access::LocalOrAdmin => role == Role::Admin,
+        }
+    }
+
     /// Whether a page of another origin could do harm here with the help of a user's browser.
     fn is_guarded_against_foreign_pages(self) -> bool {
         matches!(self, Access::Operator | Access::Admin | Access::LocalOrAdmin)
     }
+}
+
+/// Why a caller is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 401 when it is not known who calls, 403 when it is known, or does not matter.
+    pub status: StatusCode,
+    /// For the caller.
+    pub reason: &'static str,
 }
 
 /// What is needed to judge callers.
@@ -57,32 +78,45 @@ pub struct Security {
 
 #[derive(Debug)]
 struct Inner {
+    /// Whether routes ask for their roles.
+    required: bool,
     admin_token: String,
+    /// Empty while authentication is off.
+    component_token: String,
+    users: Option<Tokens>,
     /// Names under which this node is known, beside addresses and `localhost`.
     own_names: Vec<String>,
 }
 
-const TOKEN_FILE: &str = "admin-token";
-
 impl Security {
-    /// Reads the admin token from `<data_dir>/admin-token`; makes it at the first start, readable by its owner only.
+    /// With the tokens that the configuration names. Those that it leaves to us are made at the first start, in files of the data
+    /// directory that only their owner may read.
     ///
     /// # Errors
-    /// When the data directory cannot be made or the file neither read nor written.
+    /// When the data directory cannot be made or a file neither read nor written.
     pub fn from_config(config: &Config) -> anyhow::Result<Self> {
-        let admin_token = admin_token(&config.data_dir)?;
+        let required = config.security.authentication == Authentication::Token;
         let own_names = [&config.my_hostip, &config.external_ip, &config.coreservice_ip, &config.designer.host_ip]
             .into_iter()
             .filter(|name| !name.is_empty())
             .cloned()
             .collect();
-        Ok(Security { inner: Arc::new(Inner { admin_token, own_names }) })
+        Ok(Security {
+            inner: Arc::new(Inner {
+                required,
+                admin_token: chosen(&config.security.admin_token, config, ADMIN_FILE)?,
+                component_token: if required { component_token(config)? } else { String::new() },
+                users: Some(Tokens::open(config)?),
+                own_names,
+            }),
+        })
     }
 
-    /// With a given token, for tests.
+    /// With a given admin token and authentication off, for tests.
     #[must_use]
     pub fn with_token(token: &str) -> Self {
-        Security { inner: Arc::new(Inner { admin_token: token.to_owned(), own_names: Vec::new() }) }
+        let (admin_token, component_token) = (token.to_owned(), String::new());
+        Security { inner: Arc::new(Inner { required: false, admin_token, component_token, users: None, own_names: Vec::new() }) }
     }
 
     /// The admin token, for calls that a service makes to another on behalf of its administrator.
@@ -94,28 +128,49 @@ impl Security {
     /// Refuses a caller, with the reason.
     ///
     /// # Errors
-    /// The reason, to be answered with 403. [`crate::Routes`] asks before each handler; a handler asks itself when the access depends on the body.
-    pub fn check(&self, access: Access, method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Result<(), &'static str> {
+    /// What is to be answered. [`crate::Routes`] asks before each handler; a handler asks itself when the access depends on the body.
+    pub fn check(&self, access: Access, method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
         if access.is_guarded_against_foreign_pages() && !method.is_safe() && is_foreign_page(headers) {
-            return Err("a page of another origin may not call this route");
+            return Err(forbidden("a page of another origin may not call this route"));
+        }
+        if self.inner.required {
+            return self.check_role(access, headers);
         }
         match access {
             Access::Anyone | Access::Component | Access::Viewer | Access::Operator => Ok(()),
-            Access::Admin if self.has_token(headers) => Ok(()),
-            Access::Admin => Err("this route needs the admin token: Authorization: Bearer <token>"),
-            Access::LocalOrAdmin if self.is_local(headers, extensions) || self.has_token(headers) => Ok(()),
-            Access::LocalOrAdmin => {
-                Err("this route brings code: it needs a caller on the same machine or the admin token: Authorization: Bearer <token>")
+            Access::Admin if self.role(headers) == Some(Role::Admin) => Ok(()),
+            Access::Admin => Err(forbidden("this route needs the admin token: Authorization: Bearer <token>")),
+            Access::LocalOrAdmin if self.is_local(headers, extensions) || self.role(headers) == Some(Role::Admin) => Ok(()),
+            Access::LocalOrAdmin => Err(forbidden(
+                "this route brings code: it needs a caller on the same machine or the admin token: Authorization: Bearer <token>",
+            )),
+        }
+    }
+
+    fn check_role(&self, access: Access, headers: &HeaderMap) -> Result<(), Refusal> {
+        if access == Access::Anyone {
+            return Ok(());
+        }
+        match self.role(headers) {
+            Some(role) if access.is_open_to(role) => Ok(()),
+            Some(_) => Err(forbidden("the role of this token may not call this route")),
+            None => {
+                let reason = "this route needs a token: Authorization: Bearer <token>, or as the password of Basic";
+                Err(Refusal { status: StatusCode::UNAUTHORIZED, reason })
             }
         }
     }
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
-        match bearer {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => same(token.trim(), &self.inner.admin_token),
-            _ => false,
+    fn role(&self, headers: &HeaderMap) -> Option<Role> {
+        let token = token(headers)?;
+        let Inner { admin_token, component_token, users, .. } = &*self.inner;
+        if same(&token, admin_token) {
+            return Some(Role::Admin);
         }
+        if !component_token.is_empty() && same(&token, component_token) {
+            return Some(Role::Component);
+        }
+        users.as_ref()?.role(&token)
     }
 
     /// The peer is on loopback, did not come through a proxy, and speaks to a name that is ours (a rebound DNS name is not).
@@ -157,29 +212,28 @@ fn same(given: &str, right: &str) -> bool {
     given.len() == right.len() && given.bytes().zip(right.bytes()).fold(0_u8, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-fn admin_token(data_dir: &Path) -> anyhow::Result<String> {
-    let path = data_dir.join(TOKEN_FILE);
-    for _ in 0..100 {
-        match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            // Another process of this node is between creating and writing it.
-            Ok(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
-            Err(error) if error.kind() == ErrorKind::NotFound => create_token(data_dir, &path)?,
-            Err(error) => return Err(error).with_context(|| format!("cannot read the admin token {}", path.display())),
-        }
-    }
-    anyhow::bail!("{} is empty: remove it, and a new admin token is made", path.display())
+/// The token of components of this node.
+pub(crate) fn component_token(config: &Config) -> anyhow::Result<String> {
+    chosen(&config.security.component_token, config, COMPONENT_FILE)
 }
 
-fn create_token(data_dir: &Path, path: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    let token = hex::encode(rand::random::<[u8; 32]>());
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            file.write_all(format!("{token}\n").as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-            file.sync_all().with_context(|| format!("cannot write {}", path.display()))
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot make the admin token {}", path.display())),
+fn chosen(configured: &str, config: &Config, file: &str) -> anyhow::Result<String> {
+    if configured.is_empty() { tokens::own(&config.data_dir.join(file)) } else { Ok(configured.to_owned()) }
+}
+
+/// The caller's token. Browsers ask their user for name and password by themselves; the password is the token then.
+fn token(headers: &HeaderMap) -> Option<String> {
+    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
     }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let login = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    login.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+fn forbidden(reason: &'static str) -> Refusal {
+    Refusal { status: StatusCode::FORBIDDEN, reason }
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogflow_config::Config;
+use anyhow::Context as _;
+use axum::http::{HeaderMap, HeaderValue, header};
+use fogflow_config::{Authentication, Config};
 
+use crate::access::component_token;
 use crate::outbound::Guarded;
 use crate::tls;
 
@@ -20,8 +23,26 @@ const POOL_PER_HOST: usize = 64;
 /// # Errors
 /// When a certificate cannot be used.
 pub fn http_client(config: &Config) -> anyhow::Result<reqwest::Client> {
+    Ok(builder(config)?.build()?)
+}
+
+/// [`http_client`] for calls to components of FogFlow only: while `security.authentication` is on it shows their token.
+///
+/// # Errors
+/// When a certificate or the token cannot be used.
+pub fn component_client(config: &Config) -> anyhow::Result<reqwest::Client> {
+    let mut headers = HeaderMap::new();
+    if config.security.authentication == Authentication::Token {
+        let mut token = HeaderValue::try_from(format!("Bearer {}", component_token(config)?)).context("the component token is no text")?;
+        token.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, token);
+    }
+    Ok(builder(config)?.default_headers(headers).build()?)
+}
+
+fn builder(config: &Config) -> anyhow::Result<reqwest::ClientBuilder> {
     tls::install_provider();
-    let client = reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client_config(&config.https)?)
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
@@ -31,7 +52,5 @@ pub fn http_client(config: &Config) -> anyhow::Result<reqwest::Client> {
         .dns_resolver(Arc::new(Guarded))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .user_agent(concat!("fogflow/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
+        .user_agent(concat!("fogflow/", env!("CARGO_PKG_VERSION"))))
 }

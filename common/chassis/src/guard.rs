@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
@@ -106,8 +106,15 @@ where
 
 impl RouteContext {
     fn refuse(&self, request: &Request) -> Option<Response> {
-        if let Err(reason) = self.security.check(self.access, request.method(), request.headers(), request.extensions()) {
-            return Some((self.errors)(StatusCode::FORBIDDEN, reason));
+        if let Err(refusal) = self.security.check(self.access, request.method(), request.headers(), request.extensions()) {
+            let mut response = (self.errors)(refusal.status, refusal.reason);
+            if refusal.status == StatusCode::UNAUTHORIZED {
+                // RFC 9110, 11.6.1. `Basic` makes a browser ask its user.
+                for scheme in ["Bearer realm=\"FogFlow\"", "Basic realm=\"FogFlow\", charset=\"UTF-8\""] {
+                    response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+                }
+            }
+            return Some(response);
         }
         if content_length(request.headers()).is_some_and(|length| length > self.body_limit) {
             return Some((self.errors)(StatusCode::PAYLOAD_TOO_LARGE, &self.too_large()));

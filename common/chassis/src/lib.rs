@@ -25,9 +25,10 @@ mod standing;
 mod supervisor;
 mod telemetry;
 mod tls;
+mod tokens;
 
-pub use access::{Access, Security};
-pub use client::http_client;
+pub use access::{Access, Refusal, Security};
+pub use client::{component_client, http_client};
 pub use errors::{ErrorForm, UsageError};
 pub use logs::init as init_logs;
 pub use process::Process;
@@ -38,6 +39,7 @@ pub use run::{CommonArgs, load_config, main, run};
 pub use serve::{serve, serve_tls, serve_tls_for_pages};
 pub use supervisor::{Drained, Supervisor, TaskClass, TaskStatus};
 pub use telemetry::{continued, current_traceparent, inject_traceparent, set_parent, set_parent_from_headers};
+pub use tokens::{Role, StoredToken, TokenFile};
 pub use tokio_util::sync::CancellationToken;
 
 /// Version of this build.

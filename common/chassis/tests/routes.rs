@@ -8,7 +8,10 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use fogflow_chassis::{Access, Process, Routes, Security};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogflow_chassis::{Access, Process, Role, Routes, Security, TokenFile};
+use fogflow_config::{Authentication, Config, SecurityConfig};
 use support::{request, served};
 
 const TOKEN: &str = "the-token";
@@ -73,6 +76,60 @@ async fn each_declared_route_lets_in_exactly_those_that_its_access_names() {
             assert_eq!(answer.status, if may { 200 } else { 403 }, "{caller} calls {method} {path}: {answer:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn with_authentication_each_route_lets_in_exactly_the_roles_that_its_access_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let security = SecurityConfig { authentication: Authentication::Token, ..SecurityConfig::default() };
+    let config = Config { data_dir: folder.path().to_owned(), security, ..Config::default() };
+    let mut file = TokenFile::open(&config).unwrap();
+    let mut token = |name: &str, role| (name.to_owned(), Some(file.create(name, role).unwrap()));
+    let mut callers = vec![token("viewer", Role::Viewer), token("operator", Role::Operator), token("other admin", Role::Admin)];
+    let process = Process::new("test");
+    let security = Security::from_config(&config).unwrap();
+    callers.push(("admin".to_owned(), Some(security.admin_token().to_owned())));
+    let own = std::fs::read_to_string(folder.path().join("component-token")).unwrap();
+    callers.extend([
+        ("component".to_owned(), Some(own.trim().to_owned())),
+        ("nobody".to_owned(), None),
+        ("wrong".to_owned(), Some("x".to_owned())),
+    ]);
+    let addr = served(&process, routes().build((), &process, &security)).await;
+    for (method, path, access) in routes().declarations().filter(|(_, path, _)| !path.starts_with("/ngsi10")) {
+        for (caller, token) in &callers {
+            let known = !matches!(caller.as_str(), "nobody" | "wrong");
+            let may = match access {
+                Access::Anyone => true,
+                Access::Viewer => known,
+                Access::Component => matches!(caller.as_str(), "component" | "admin" | "other admin"),
+                Access::Operator => matches!(caller.as_str(), "operator" | "admin" | "other admin"),
+                Access::Admin | Access::LocalOrAdmin => matches!(caller.as_str(), "admin" | "other admin"),
+            };
+            let expected = if may {
+                200
+            } else if known {
+                403
+            } else {
+                401
+            };
+            // Both ways of showing it.
+            let headers =
+                token.iter().flat_map(|token| [format!("Bearer {token}"), format!("Basic {}", STANDARD.encode(format!("me:{token}")))]);
+            for header in headers.map(Some).chain(token.is_none().then_some(None)) {
+                let headers: Vec<(&str, &str)> = header.iter().map(|header| ("Authorization", header.as_str())).collect();
+                let answer = request(addr, method.as_str(), path, &headers, "").await;
+                assert_eq!(answer.status, expected, "{caller} calls {method} {path}: {answer:?}");
+                assert_eq!(answer.head.to_lowercase().contains("www-authenticate: basic"), expected == 401, "{answer:?}");
+            }
+        }
+    }
+    // A component's client shows its token by itself, and a refusal has the form of its face.
+    let url = format!("http://{addr}/component");
+    assert_eq!(fogflow_chassis::component_client(&config).unwrap().post(&url).send().await.unwrap().status(), 200);
+    let refused = fogflow_chassis::http_client(&config).unwrap().post(&url).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert!(refused.text().await.unwrap().contains("\"error\":\"Unauthorized\""));
 }
 
 /// F 27: no time limits, no body limits, a new connection and thread of work for each notification.

@@ -112,6 +112,16 @@ const MEANINGS: &[(&str, &str)] = &[
     ("https.my_certificate", "PEM file: certificate chain of this node (needs a subjectAltName)"),
     ("https.my_key", "PEM file: its private key"),
     ("https.my_ca", "PEM file: the certificates that peers are verified against"),
+    ("security.authentication", "`off`, or `token`: routes ask for the role that they are declared with (docs/operations.md)"),
+    (
+        "security.admin_token",
+        "token of the administrator; empty: in `data_dir/admin-token`, made at the first start; better `admin_token_file`",
+    ),
+    (
+        "security.component_token",
+        "token of components; empty: in `data_dir/component-token`, made at the first start; an edge needs its cloud's; better `component_token_file`",
+    ),
+    ("security.tokens_file", "hashes of the tokens of users, kept by `fogflow token`; empty: `data_dir/tokens.json`"),
     ("store.engine", "`embedded` (files in `data_dir`), `postgres`, or `dgraph` (designer only)"),
     ("store.url", "server of the engine, for example `postgres://user@host/db`; with a password better `url_file`"),
     ("bus.engine", "`inprocess` or `rabbitmq`; null: `inprocess` in `fogflow up`, `rabbitmq` for separate processes"),

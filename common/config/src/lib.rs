@@ -19,10 +19,10 @@ mod validate;
 pub use keys::{KeyDoc, key_docs, markdown};
 pub use load::Loaded;
 pub use sections::{
-    BrokerConfig, BusConfig, BusEngine, Compatibility, Config, Consistency, ContainerManagement, DesignerConfig, DiscoveryConfig,
-    Durability, HttpsConfig, KubernetesConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, MasterConfig, NetworkPolicyConfig,
-    PersistentStorage, PhysicalLocation, PrometheusConfig, RabbitmqConfig, RegistryConfig, StoreConfig, StoreEngine, TaskEndpoint,
-    TelemetryConfig, WorkerConfig,
+    Authentication, BrokerConfig, BusConfig, BusEngine, Compatibility, Config, Consistency, ContainerManagement, DesignerConfig,
+    DiscoveryConfig, Durability, HttpsConfig, KubernetesConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, MasterConfig,
+    NetworkPolicyConfig, PersistentStorage, PhysicalLocation, PrometheusConfig, RabbitmqConfig, RegistryConfig, SecurityConfig,
+    StoreConfig, StoreEngine, TaskEndpoint, TelemetryConfig, WorkerConfig,
 };
 
 /// Why a configuration is refused. The text is one line and names the key.

@@ -99,7 +99,7 @@ fn redact(value: &mut Value) {
     let Value::Object(map) = value else { return };
     for (name, inner) in map {
         match inner {
-            Value::String(text) if name == "password" && !text.is_empty() => "***".clone_into(text),
+            Value::String(text) if (name == "password" || name.ends_with("_token")) && !text.is_empty() => "***".clone_into(text),
             Value::String(text) if name == "url" => {
                 if let Some((scheme, rest)) = text.split_once("://")
                     && let Some((login, host)) = rest.rsplit_once('@')

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::sections::{Config, KubernetesConfig, StoreEngine};
+use crate::sections::{Authentication, Config, KubernetesConfig, StoreEngine};
 
 type Finding = (&'static str, String);
 
@@ -47,6 +47,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Finding> {
     ports(config)?;
     stores(config)?;
     https(config)?;
+    security(config)?;
     let endpoint = &config.telemetry.otlp_endpoint;
     if !endpoint.is_empty() && !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
         return Err(("telemetry.otlp_endpoint", format!("{endpoint:?} is not an http or https URL")));
@@ -80,6 +81,15 @@ fn range(key: &'static str, degrees: f64, limit: f64) -> Result<(), Finding> {
 
 fn at_least_one(key: &'static str, number: u32) -> Result<(), Finding> {
     if number == 0 { Err((key, "must be at least 1".to_owned())) } else { Ok(()) }
+}
+
+/// What an edge makes for itself its cloud does not know.
+fn security(config: &Config) -> Result<(), Finding> {
+    let is_edge = !config.coreservice_ip.is_empty() && config.coreservice_ip != config.my_hostip;
+    if config.security.authentication == Authentication::Token && is_edge && config.security.component_token.is_empty() {
+        return Err(("security.component_token", "must be that of the node at coreservice_ip (its data_dir/component-token)".to_owned()));
+    }
+    Ok(())
 }
 
 /// Two services of one node cannot share a port. Sections that name another host are not of this node.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use fogflow_chassis::{CancellationToken, Process, Routes, Security, http_client, open_store, serve, serve_tls};
+use fogflow_chassis::{CancellationToken, Process, Routes, Security, component_client, http_client, open_store, serve, serve_tls};
 use fogflow_client::Peers;
 use fogflow_config::Config;
 use fogflow_ngsi::Timestamp;
@@ -69,7 +69,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         generation: u64::try_from(Timestamp::now().0).unwrap_or(0),
         location: (config.physical_location.latitude, config.physical_location.longitude),
     };
-    let peers = Peers::new(http.clone(), &config.discovery_url());
+    let peers = Peers::new(component_client(&config)?, &config.discovery_url());
     let (published, changes) = mpsc::channel(PUBLISHED);
     let (elsewhere, handed) = mpsc::channel(64);
     let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics));

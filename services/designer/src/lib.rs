@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, http_client, open_store, serve, serve_tls_for_pages};
+use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls_for_pages};
 use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
 use fogflow_config::{BusEngine, Config, Durability, StoreEngine};
 use fogflow_store::SharedStore;
@@ -82,7 +82,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
         live_collections: if shared { &SHARED } else { &[] },
     };
     let registry = Arc::new(Registry::open(Arc::clone(&store), observers).await?);
-    let http = http_client(&config)?;
+    let http = component_client(&config)?;
     let security = Security::from_config(&config)?;
     let users = TaskTracker::new();
     let app: Shared = Arc::new(App {
@@ -107,7 +107,8 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let fresh = axum::middleware::from_fn_with_state(Arc::clone(&app), fresh::before);
     let agent_router = agent::routes().build(Arc::clone(&app), process, &security);
     let agent = serve(process, "designer agent", SocketAddr::new(config.listen_ip(), config.designer.agent_port), agent_router).await?;
-    let router = routes::all().store_export(&store, &[], process).build(Arc::clone(&app), process, &security).layer(fresh);
+    // What replicas show each other is reported anew after a restore.
+    let router = routes::all().store_export(&store, &SHARED, process).build(Arc::clone(&app), process, &security).layer(fresh);
     let address = serve(process, "designer", SocketAddr::new(config.listen_ip(), config.designer.web_srv_port), router.clone()).await?;
     let encrypted = SocketAddr::new(config.listen_ip(), config.designer.https_web_srv_port);
     serve_tls_for_pages(process, "designer", encrypted, router, &config).await?;

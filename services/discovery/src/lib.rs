@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fogflow_chassis::{Process, Security, http_client, open_store, serve, serve_tls};
+use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls};
 use fogflow_config::{Config, Durability};
 use fogflow_store::SharedStore;
 
@@ -73,7 +73,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         store.close().await.context("closing discovery's store")?;
         stored
     });
-    let notifier = Arc::new(Notifier::new(Arc::clone(&registry), http_client(&config)?, clock, metrics.notifications.clone()));
+    let notifier = Arc::new(Notifier::new(Arc::clone(&registry), component_client(&config)?, clock, metrics.notifications.clone()));
     let shutdown = process.shutdown.clone();
     process.tasks.spawn_critical("discovery notifier", async move { notifier.run(shutdown).await });
     let shutdown = process.shutdown.clone();

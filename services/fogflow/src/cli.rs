@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fogflow_chassis::{CommonArgs, UsageError};
 
-use crate::commands::{apply, backup, completions, config, delete, docs, get, logs, new, run, status};
+use crate::commands::{apply, backup, completions, config, delete, docs, get, logs, new, run, status, token};
 use crate::node::{self, UpArgs};
 use crate::output::{self, Format};
 use crate::target::ServerArgs;
@@ -169,6 +169,11 @@ Examples:
   fogflow restore monday.fogflow --data /var/lib/fogflow
   fogflow restore monday.fogflow --set store.engine=postgres --set store.url=postgres://fogflow@db/fogflow")]
     Restore(backup::RestoreArgs),
+    /// Make, list and revoke tokens for users
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Make a new function
     New {
         #[command(subcommand)]
@@ -232,6 +237,7 @@ pub fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { common } } => config::check(&common),
         Command::Config { command: ConfigCommand::Show { common, output } } => config::show(&common, output),
         Command::New { what: NewCommand::Function(args) } => new::function(&args),
+        Command::Token { command } => token::run(&command),
         Command::Completions { shell } => completions::print(shell, &mut Cli::command()),
         Command::Docs { page } => docs::print(page, Cli::command()),
         other => in_runtime(other),
@@ -255,7 +261,7 @@ fn in_runtime(command: Command) -> anyhow::Result<()> {
             Command::Run(args) => run::run(&args).await,
             Command::Backup(args) => backup::backup(&args).await,
             Command::Restore(args) => backup::restore(&args).await,
-            Command::Up(_) | Command::Config { .. } | Command::New { .. } | Command::Completions { .. } | Command::Docs { .. } => Ok(()),
+            Command::Up(_) | Command::Config { .. } | Command::Token { .. } | Command::New { .. } | Command::Completions { .. } | Command::Docs { .. } => Ok(()),
         }
     }))
 }

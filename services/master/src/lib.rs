@@ -29,7 +29,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{CancellationToken, Process, Security, http_client, open_store, serve};
+use fogflow_chassis::{CancellationToken, Process, Security, component_client, open_store, serve};
 use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
 use fogflow_config::{Config, Durability, StoreEngine};
 use fogflow_orchestration::{Location, MasterProfile};
@@ -99,7 +99,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     // Only an embedded store has one process at a time.
     let former_holder = former_holder.filter(|_| config.store_of("master").engine == StoreEngine::Embedded);
 
-    let http = http_client(&config)?;
+    let http = component_client(&config)?;
     let master = Arc::new(Master {
         identity,
         agent_port: OnceLock::new(),

@@ -16,8 +16,8 @@ pub use components::{
 };
 pub use kubernetes::{KubernetesConfig, NetworkPolicyConfig, TaskEndpoint};
 pub use platform::{
-    BusConfig, BusEngine, HttpsConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, PersistentStorage, PrometheusConfig, RabbitmqConfig,
-    StoreConfig, StoreEngine, TelemetryConfig,
+    Authentication, BusConfig, BusEngine, HttpsConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, PersistentStorage, PrometheusConfig,
+    RabbitmqConfig, SecurityConfig, StoreConfig, StoreEngine, TelemetryConfig,
 };
 
 /// The whole configuration of a node. [`Config::default`] is a complete loopback node.
@@ -54,6 +54,8 @@ pub struct Config {
     pub rabbitmq: RabbitmqConfig,
     /// Mutual TLS.
     pub https: HttpsConfig,
+    /// Who may do what.
+    pub security: SecurityConfig,
     /// Store engine of every service that names none of its own.
     pub store: StoreConfig,
     /// Bus engine.
@@ -87,6 +89,7 @@ impl Default for Config {
             worker: WorkerConfig::default(),
             rabbitmq: RabbitmqConfig::default(),
             https: HttpsConfig::default(),
+            security: SecurityConfig::default(),
             store: StoreConfig::default(),
             bus: BusConfig::default(),
             telemetry: TelemetryConfig::default(),

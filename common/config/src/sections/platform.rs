@@ -1,6 +1,7 @@
 //! What the services stand on: logs, message bus, TLS, stores, traces.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,37 @@ pub struct HttpsConfig {
     pub my_key: String,
     /// PEM file with the certificates that peers are verified against.
     pub my_ca: String,
+}
+
+/// Whether callers have to say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authentication {
+    /// No: whoever reaches a port may do what its routes offer, but for administration and code.
+    #[default]
+    Off,
+    /// By a token whose role the route asks for.
+    Token,
+}
+
+/// Who may do what.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecurityConfig {
+    /// Whether routes ask for their roles.
+    pub authentication: Authentication,
+    /// Empty: the one in `<data_dir>/admin-token`, which is made at the first start.
+    pub admin_token: String,
+    /// What components show each other. Empty: the one in `<data_dir>/component-token`, which is made at the first start.
+    pub component_token: String,
+    /// Tokens of users, as hashes; empty: `<data_dir>/tokens.json`.
+    pub tokens_file: PathBuf,
+}
+
+impl fmt::Debug for SecurityConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecurityConfig").field("authentication", &self.authentication).finish_non_exhaustive()
+    }
 }
 
 /// An engine of the Store seam.

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use fogflow_chassis::Access;
 use fogflow_orchestration::{DockerImage, Operator};
@@ -53,7 +52,7 @@ pub(super) async fn put(State(app): State<Shared>, caller: Parts, bytes: Bytes) 
 fn may_bring_code(app: &Shared, caller: &Parts) -> ApiResult<()> {
     app.security
         .check(Access::LocalOrAdmin, &caller.method, &caller.headers, &caller.extensions)
-        .map_err(|reason| ApiError::new(StatusCode::FORBIDDEN, reason))
+        .map_err(|refusal| ApiError::new(refusal.status, refusal.reason))
 }
 
 /// Stores an operator. One that comes without `dockerimages` keeps those that it has.

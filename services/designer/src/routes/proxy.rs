@@ -12,7 +12,7 @@ use crate::error::{ApiError, ApiResult, cause};
 pub(super) const LARGEST: usize = 16 * 1024 * 1024;
 
 /// Headers of one connection, which are not passed on (RFC 9110, 7.6.1), and those that the client library sets.
-const OF_THE_CONNECTION: [HeaderName; 9] = [
+const OF_THE_CONNECTION: [HeaderName; 10] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -21,6 +21,8 @@ const OF_THE_CONNECTION: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::HOST,
+    // The designer has judged the caller; to the others it shows its own token.
+    header::AUTHORIZATION,
     header::CONTENT_LENGTH,
 ];
 

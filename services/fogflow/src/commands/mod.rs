@@ -11,3 +11,4 @@ pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod token;

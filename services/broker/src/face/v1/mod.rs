@@ -30,7 +30,8 @@ pub fn routes(body_limit: usize) -> Routes<Engine> {
         .post("/ngsi10/subscribeContext", Access::Anyone, "Subscribes to entities", subscribe::subscribe)
         .post("/ngsi10/unsubscribeContext", Access::Anyone, "Ends a subscription", subscribe::unsubscribe)
         .post("/ngsi10/unsubscribeLDContext", Access::Anyone, "The same; upstream's name for NGSI-LD", subscribe::unsubscribe)
-        .post("/ngsi10/notifyContext", Access::Component, "Takes a notification of an upstream broker", notify::notify)
+        // A notification carries no credentials: it counts only if it names a subscription that this broker placed.
+        .post("/ngsi10/notifyContext", Access::Anyone, "Takes a notification of an upstream broker", notify::notify)
         .post(
             "/ngsi10/notifyContextAvailability",
             Access::Component,
