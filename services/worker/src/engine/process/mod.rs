@@ -6,6 +6,7 @@
 
 mod exit;
 mod proc;
+mod sandbox;
 mod spawn;
 
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ use crate::files::{self, StateDirectory, TASK_FILE, TaskRecord};
 
 const PROCESS_FILE: &str = "process.json";
 const LOG_FILE: &str = "output.log";
+/// Folder within a task's directory that is its `TMPDIR`.
+const TEMPORARY: &str = "tmp";
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 const ROTATE_EVERY: Duration = Duration::from_secs(5);
@@ -134,7 +137,8 @@ impl ProcessEngine {
             let path = spawn::find(&executable.command[0], directory.as_deref())
                 .ok_or_else(|| EngineError::Unrunnable(format!("there is no executable {} on this worker", executable.command[0])))?;
             let arguments = executable.command[1..].iter().map(Into::into).collect();
-            return Ok(Program { path, arguments, directory, environment: Default::default(), memory: None });
+            let own = launch.directory.join(TEMPORARY);
+            return Ok(Program { path, arguments, directory, environment: Default::default(), memory: None, own });
         }
         if let Some(code) = &task.code {
             return Self::inline(launch, code);
@@ -165,6 +169,7 @@ impl ProcessEngine {
             directory: Some(directory),
             environment: environment.into(),
             memory: None,
+            own: launch.directory.join(TEMPORARY),
         })
     }
 
@@ -175,6 +180,8 @@ impl ProcessEngine {
         let port = self.ports.choose().map_err(|error| failed("no port", error))?;
         program.memory = contract::memory_limit(&launch.task.parameters);
         program.environment.extend(contract::environment(&launch.task, port, &self.broker_url, &self.endpoint(port)));
+        tokio::fs::create_dir_all(&program.own).await.map_err(|error| failed("no directory for temporary files", error))?;
+        program.environment.entry("TMPDIR".to_owned()).or_insert_with(|| program.own.display().to_string());
         program.environment.insert(proc::MARK.to_owned(), launch.directory.display().to_string());
         if let Ok(address) = self.host.parse::<std::net::IpAddr>()
             && address.is_loopback()

@@ -10,6 +10,8 @@ use std::process::Stdio;
 use rustix::process::{Pid, Resource, Rlimit};
 use tokio::process::{Child, Command};
 
+use super::sandbox;
+
 /// Open files that a task may have (soft and hard limit, never above the worker's own hard limit).
 const OPEN_FILES: u64 = 65_536;
 /// Variables of the worker that a task gets; everything else, credentials above all, stays with the worker.
@@ -28,6 +30,8 @@ pub(crate) struct Program {
     pub(crate) environment: BTreeMap<String, String>,
     /// Private memory that it may have, in bytes.
     pub(crate) memory: Option<u64>,
+    /// Where it may write beside its working directory.
+    pub(crate) own: PathBuf,
 }
 
 /// Looks a program up as a shell would: a name with a slash is a path (relative to `directory`), another one is searched
@@ -48,8 +52,8 @@ fn is_executable(path: &Path) -> bool {
 
 /// Starts the program. Both outputs go to the end of `log`, in the order in which they are written.
 ///
-/// Must be called on a thread of its own inside the runtime: `no_new_privs` is set for the calling thread and passed on
-/// to the child, which needs no code between fork and exec.
+/// Must be called on a thread of its own inside the runtime: `no_new_privs` and the restriction of writes are set for the calling
+/// thread and passed on to the child, which needs no code between fork and exec.
 pub(crate) fn start(program: &Program, log: &Path) -> io::Result<Child> {
     let output: File = File::options().create(true).append(true).open(log)?;
     let mut command = Command::new(&program.path);
@@ -73,6 +77,7 @@ pub(crate) fn start(program: &Program, log: &Path) -> io::Result<Child> {
     if let Err(error) = rustix::thread::set_no_new_privs(true) {
         tracing::warn!(%error, "this kernel cannot keep tasks from gaining privileges");
     }
+    sandbox::restrict([program.own.as_path()].into_iter().chain(program.directory.as_deref()));
     let child = command.spawn()?;
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
         limit(pid, program.memory);
