@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fogflow_tests::otlp::Collector;
+use fogflow_tests::servers::RabbitMq;
 use fogflow_tests::tasks::{ECHO, in_state, register_function, tasks_when};
 use fogflow_tests::{Http, Site, http, wait_for};
 use reqwest::Method;
@@ -29,10 +30,30 @@ const WAY: [(&str, &str); 10] = [
 #[tokio::test]
 async fn one_trace_follows_an_update_from_the_broker_to_the_task_it_starts() {
     let collector = Collector::start().await;
-    let site = Site::new("001").with(|config| config["telemetry"] = json!({"otlp_endpoint": collector.url}));
+    let site = traced("001", &collector);
     let _node = site.up(&["--no-demo"]).await;
+    follow_an_update(&site, &collector).await;
+}
+
+#[tokio::test]
+async fn one_trace_follows_an_update_over_five_processes_and_rabbitmq() {
+    let Some(rabbit) = RabbitMq::start("one_trace_follows_an_update_over_five_processes_and_rabbitmq").await else { return };
+    let collector = Collector::start().await;
+    let site = traced("001", &collector).on_rabbitmq(&rabbit);
+    let services = ["discovery", "broker", "designer", "master", "worker"];
+    let _programs = services.map(|service| site.start(&format!("fogflow-{service}"), &[]));
+    site.ready(&services).await;
+    follow_an_update(&site, &collector).await;
+}
+
+fn traced(site_id: &str, collector: &Collector) -> Site {
+    Site::new(site_id).with(|config| config["telemetry"] = json!({"otlp_endpoint": collector.url}))
+}
+
+/// Writes an entity as part of a trace, and looks for every step of its way in it.
+async fn follow_an_update(site: &Site, collector: &Collector) {
     let http = Http::new();
-    register_function(&site, "echo", "Thing", ECHO, json!({})).await;
+    register_function(site, "echo", "Thing", ECHO, json!({})).await;
     // Before that, the entity would be part of what a new subscription finds, which no update has caused.
     let watched = format!("{}/ngsi9/subscription", site.url("discovery"));
     wait_for("the master to watch for the type", Duration::from_secs(20), async || {
@@ -46,7 +67,7 @@ async fn one_trace_follows_an_update_from_the_broker_to_the_task_it_starts() {
     let url = format!("{}/ngsi10/updateContext", site.url("broker"));
     let (_, answer) = http.send(Method::POST, &url, &[("traceparent", &caller)], Some(update)).await.unwrap();
     assert!(http::acknowledged(&answer), "{answer}");
-    tasks_when(&site, "one running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
+    tasks_when(site, "one running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
 
     let spans = wait_for("spans of every step of the way", Duration::from_secs(30), async || {
         let spans = collector.of_trace(TRACE);
