@@ -2,15 +2,18 @@
 //!
 //! A record is replaced whole (`Arc<Entity>`), so a reader that has taken one keeps a consistent view without a lock.
 //! Records live in numbered slots; the indexes by type and attribute are ordered sets of slots, which lets a long scan
-//! let go of the lock and come back to where it was.
+//! let go of the lock and come back to where it was. The table by id keeps slot numbers only, the ids stand in the records:
+//! with millions of entities a second copy of each would cost more than the rest of the indexes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher as _;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use fogflow_ngsi::{Entity, Name};
 use fogflow_store::{Sequence, Version};
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
@@ -45,7 +48,8 @@ pub enum Reach {
 pub struct Space {
     slots: Vec<Option<Record>>,
     free: Vec<u32>,
-    by_id: Map<SmolStr, SmallVec<[u32; 2]>>,
+    by_id: HashTable<u32>,
+    hasher: RandomState,
     by_type: Map<Name, BTreeSet<u32>>,
     by_attribute: Map<Name, BTreeSet<u32>>,
     /// The last commit that was applied here.
@@ -68,12 +72,21 @@ impl Space {
     /// The entity with this id and path; any path if `None`.
     #[must_use]
     pub fn get(&self, path: Option<&str>, id: &str) -> Option<&Record> {
-        self.by_id.get(id)?.iter().filter_map(|slot| self.record(*slot)).find(|record| path.is_none_or(|path| record.path == path))
+        let on_path = self.slots_of(id).filter(|(_, record)| path.is_none_or(|path| record.path == path));
+        on_path.min_by_key(|(slot, _)| *slot).map(|(_, record)| record)
     }
 
     /// All entities with this id, one per service path.
     pub fn with_id<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a Record> + use<'a> {
-        self.by_id.get(id).into_iter().flatten().filter_map(|slot| self.record(*slot))
+        let mut found: SmallVec<[(u32, &Record); 2]> = self.slots_of(id).collect();
+        found.sort_unstable_by_key(|(slot, _)| *slot);
+        found.into_iter().map(|(_, record)| record)
+    }
+
+    /// The slots with an id, in no order. The service path is not hashed, so that all paths of an id lie together.
+    fn slots_of<'a, 'b>(&'a self, id: &'b str) -> impl Iterator<Item = (u32, &'a Record)> + use<'a, 'b> {
+        let found = self.by_id.iter_hash(self.hasher.hash_one(id));
+        found.filter_map(|slot| Some((*slot, self.record(*slot)?))).filter(move |(_, record)| record.entity.id == id)
     }
 
     fn record(&self, slot: u32) -> Option<&Record> {
@@ -81,7 +94,7 @@ impl Space {
     }
 
     fn slot_of(&self, path: &str, id: &str) -> Option<u32> {
-        self.by_id.get(id)?.iter().copied().find(|slot| self.record(*slot).is_some_and(|record| record.path == path))
+        self.slots_of(id).find(|(_, record)| record.path == path).map(|(slot, _)| slot)
     }
 
     /// Up to `limit` records of `reach` in slot order, beginning at `from`; and where to go on, if there may be more.
@@ -162,7 +175,9 @@ impl Space {
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.by_id.entry(entity.id.clone()).or_default().push(slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash = |slot: &u32| slots.get(*slot as usize).and_then(Option::as_ref).map_or(0, |record| hasher.hash_one(&*record.entity.id));
+        self.by_id.insert_unique(hasher.hash_one(&*entity.id), slot, hash);
         self.reindex(slot, None, Some(&entity));
     }
 
@@ -172,11 +187,8 @@ impl Space {
         let Some(slot) = self.slot_of(path, id) else { return };
         let Some(old) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.free.push(slot);
-        if let Some(slots) = self.by_id.get_mut(id) {
-            slots.retain(|other| *other != slot);
-            if slots.is_empty() {
-                self.by_id.remove(id);
-            }
+        if let Ok(entry) = self.by_id.find_entry(self.hasher.hash_one(id), |present| *present == slot) {
+            entry.remove();
         }
         self.reindex(slot, Some(&old.entity), None);
     }
@@ -264,6 +276,23 @@ mod tests {
         space.remove("/", "a", 3);
         assert_eq!(space.get(None, "a").map(|record| record.path.as_str()), Some("/other"));
         assert!(space.get(Some("/"), "a").is_none());
+    }
+
+    #[test]
+    fn an_id_on_many_paths_is_found_in_the_order_of_arrival_and_on_each() {
+        let mut space = Space::default();
+        let paths: Vec<SmolStr> = (0..50).map(|number| SmolStr::from(format!("/{number}"))).collect();
+        for (number, path) in paths.iter().enumerate() {
+            space.put(Record { path: path.clone(), ..record("a", "Car", &[], number as u64 + 1) });
+            space.put(record(&format!("other{number}"), "Car", &[], number as u64 + 1));
+        }
+        let found = |space: &Space| space.with_id("a").map(|record| record.path.clone()).collect::<Vec<_>>();
+        assert_eq!(found(&space), paths);
+        space.remove("/0", "a", 100);
+        assert_eq!(found(&space), paths[1..]);
+        assert_eq!(space.get(None, "a").map(|record| &record.path), Some(&paths[1]));
+        assert_eq!(space.get(Some("/7"), "a").map(|record| &record.path), Some(&paths[7]));
+        assert!(space.get(Some("/0"), "a").is_none() && space.get(None, "b").is_none());
     }
 
     #[test]
