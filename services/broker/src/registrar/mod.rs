@@ -10,7 +10,7 @@ mod view;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fogflow_client::{ClientError, DiscoveryClient};
 use fogflow_ngsi::Tenant;
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::state::{Reach, State};
 pub use view::view_changed;
 
-/// How long marks gather before they are sent.
+/// The shortest time between two requests; marks gather meanwhile.
 const GATHER: Duration = Duration::from_millis(5);
 /// Entities in one request.
 const BATCH: usize = 500;
@@ -147,11 +147,8 @@ impl Registrar {
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
         let mut failures: u32 = 0;
+        let mut last: Option<Instant> = None;
         loop {
-            let pause = match failures {
-                0 => GATHER,
-                _ => Duration::from_millis(250).saturating_mul(1 << (failures - 1).min(3)),
-            };
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -159,9 +156,17 @@ impl Registrar {
                     if failures == 0 && self.marks.lock().is_empty() && !self.full.load(Ordering::Acquire) {
                         self.wake.notified().await;
                     }
-                    tokio::time::sleep(pause).await;
+                    // The first mark after a rest is sent at once: a task may wait for it.
+                    let pause = match failures {
+                        0 => last.map_or(Duration::ZERO, |last| GATHER.saturating_sub(last.elapsed())),
+                        _ => Duration::from_millis(250).saturating_mul(1 << (failures - 1).min(3)),
+                    };
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
                 } => {}
             }
+            last = Some(Instant::now());
             let sent = tokio::select! {
                 biased;
                 () = &mut stop => break,
