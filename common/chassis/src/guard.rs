@@ -31,6 +31,9 @@ const LONGEST_READ_AWAY: Duration = Duration::from_secs(4);
 /// A body of at most this size has arrived with its head, so hyper reads it away by itself.
 const ARRIVES_AT_ONCE: usize = 4 * 1024;
 
+/// The limit of axum's extractors (`DefaultBodyLimit`).
+const LIMIT_OF_AXUM: usize = 2 * 1024 * 1024 - 1;
+
 /// Everything about a route that its requests need. Made once, when the router is built.
 pub(crate) struct RouteContext {
     /// The process that it belongs to, in traces.
@@ -64,8 +67,10 @@ where
         let is_page = request.headers().contains_key(header::ORIGIN);
         let refused = route.refuse(&request);
         let span = telemetry::request_span(&request, &route.path, &route.service);
-        // The limit is enforced here; axum's own would be 2 MB and cut the connection.
-        DefaultBodyLimit::disable().apply(&mut request);
+        // The limit is enforced here; axum's own would cut the connection.
+        if content_length(request.headers()).unwrap_or(usize::MAX) > LIMIT_OF_AXUM && !request.body().is_end_stream() {
+            DefaultBodyLimit::disable().apply(&mut request);
+        }
         let exceeded = limit_unannounced(&mut request, route.body_limit);
         Box::pin(async move {
             let mut response = match refused {

@@ -6,6 +6,7 @@
 mod access;
 mod body;
 mod client;
+mod connection_timer;
 mod cors;
 mod errors;
 mod export;

@@ -13,15 +13,16 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum_server::tls_rustls::RustlsConfig;
 use fogflow_config::Config;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::body::PatientBody;
+use crate::connection_timer::ConnectionTimer;
 use crate::errors::UsageError;
 use crate::process::Process;
 use crate::tls::{self, Clients};
@@ -163,13 +164,14 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     // Answers are written at once; waiting to fill a packet only adds delay.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(PatientBody::new(body, BODY_TIMEOUT)));
+        let patient = |body: Incoming| if body.is_end_stream() { Body::empty() } else { Body::new(PatientBody::new(body, BODY_TIMEOUT)) };
+        let mut request = request.map(patient);
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
         async move { router.call(request).await }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
