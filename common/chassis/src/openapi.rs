@@ -1,10 +1,16 @@
 //! The OpenAPI 3.1 document of a service, made from its route declarations.
 
+use axum::http::{StatusCode, header};
+use futures::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::VERSION;
 use crate::access::Access;
+use crate::errors::{ErrorForm, default_form};
 use crate::routes::Declared;
+
+/// Longest error body that is taken as an example.
+const EXAMPLE_BYTES: usize = 64 * 1024;
 
 /// The document as text.
 pub(crate) fn document<S>(title: &str, declared: &[Declared<S>]) -> String {
@@ -43,13 +49,45 @@ fn operation<S>(route: &Declared<S>) -> Value {
     if matches!(route.method.as_str(), "POST" | "PUT" | "PATCH") {
         operation.insert("requestBody".to_owned(), json!({ "content": { "application/json": {} } }));
     }
-    let mut responses = json!({ "2XX": { "description": "Done." }, "4XX": { "description": "The request is wrong; the body says why." } });
+    let form = route.errors.unwrap_or(default_form);
+    let mut responses = json!({ "2XX": { "description": "Done." }, "4XX": refusal(form, StatusCode::BAD_REQUEST, "The request is wrong") });
     if matches!(route.access, Access::Admin | Access::LocalOrAdmin) {
-        responses["403"] = json!({ "description": "The caller may not do this." });
+        responses["403"] = refusal(form, StatusCode::FORBIDDEN, "The caller may not do this");
         operation.insert("security".to_owned(), json!([{ "adminToken": [] }]));
     }
     operation.insert("responses".to_owned(), responses);
     Value::Object(operation)
+}
+
+/// An error response as the route's own form writes it: its media type, an example and the schema that all of them have.
+fn refusal(form: ErrorForm, status: StatusCode, description: &str) -> Value {
+    let (head, body) = form(status, description).into_parts();
+    let media = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json").to_owned();
+    // The body is in memory, so it is there at once.
+    let body = axum::body::to_bytes(body, EXAMPLE_BYTES).now_or_never().and_then(Result::ok).unwrap_or_default();
+    let mut response = json!({ "description": format!("{description}; the body says why.") });
+    if let Ok(example) = serde_json::from_slice::<Value>(&body) {
+        let mut content = Map::new();
+        content.insert(media, json!({ "schema": schema_of(&example), "example": example }));
+        response["content"] = Value::Object(content);
+    }
+    response
+}
+
+/// The JSON schema of everything that is built like this example.
+fn schema_of(example: &Value) -> Value {
+    match example {
+        Value::Object(members) => {
+            let properties: Map<String, Value> = members.iter().map(|(name, value)| (name.clone(), schema_of(value))).collect();
+            json!({ "type": "object", "properties": properties, "required": members.keys().collect::<Vec<_>>() })
+        }
+        Value::Array(items) => json!({ "type": "array", "items": items.first().map_or(json!({}), schema_of) }),
+        Value::String(_) => json!({ "type": "string" }),
+        Value::Number(number) if number.is_f64() => json!({ "type": "number" }),
+        Value::Number(_) => json!({ "type": "integer" }),
+        Value::Bool(_) => json!({ "type": "boolean" }),
+        Value::Null => json!({}),
+    }
 }
 
 fn operation_id<S>(route: &Declared<S>) -> String {

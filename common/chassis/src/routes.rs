@@ -1,6 +1,6 @@
 //! Declaring routes: the only way to a router, so that no route lacks an access rule, a summary, metrics or limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,7 +26,8 @@ pub(crate) struct Declared<S> {
     pub(crate) access: Access,
     pub(crate) summary: String,
     body_limit: Option<usize>,
-    errors: Option<ErrorForm>,
+    pub(crate) errors: Option<ErrorForm>,
+    trailing_slash: bool,
     make: Make<S>,
 }
 
@@ -123,6 +124,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// The routes declared so far answer with a slash at the end of their paths as well.
+    #[must_use]
+    pub fn with_trailing_slash(mut self) -> Self {
+        for route in &mut self.declared {
+            route.trailing_slash = true;
+        }
+        self
+    }
+
     /// Adds the routes of another declaration, with their limits and forms. The title stays.
     #[must_use]
     pub fn merge(mut self, other: Routes<S>) -> Self {
@@ -141,6 +151,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let Routes { title, declared } = standing::add(self, process);
         let document = openapi::document(&title, &declared);
         let fallbacks = fallback_forms(&declared);
+        let with_slash: BTreeSet<String> =
+            declared.iter().filter(|route| route.trailing_slash).map(|route| format!("{}/", route.path)).collect();
         let mut by_path: BTreeMap<String, (MethodRouter<S>, Vec<Method>, ErrorForm)> = BTreeMap::new();
         for route in declared {
             let errors = route.errors.unwrap_or(default_form);
@@ -159,12 +171,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             methods.push(route.method);
         }
         let mut router = Router::new();
+        let declared_paths: BTreeSet<String> = by_path.keys().cloned().collect();
         for (path, (methods_router, methods, errors)) in by_path {
             let allowed = allow_header(&methods);
             let methods_router =
                 methods_router.options(move || async move { cors::preflight(&allowed) }).fallback(move |request: Request| async move {
                     errors(StatusCode::METHOD_NOT_ALLOWED, &format!("{} does not allow {}", request.uri().path(), request.method()))
                 });
+            let longer = format!("{path}/");
+            if with_slash.contains(&longer) && !declared_paths.contains(&longer) {
+                router = router.route(&longer, methods_router.clone());
+            }
             router = router.route(&path, methods_router);
         }
         let unmatched = Arc::new(process.http.route("any", "unmatched"));
@@ -190,7 +207,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     {
         let make: Make<S> = Box::new(move |route| on(filter, Guarded { handler, route }));
         let (path, summary) = (path.to_owned(), summary.to_owned());
-        self.declared.push(Declared { method, path, access, summary, body_limit: None, errors: None, make });
+        self.declared.push(Declared { method, path, access, summary, body_limit: None, errors: None, trailing_slash: false, make });
         self
     }
 }

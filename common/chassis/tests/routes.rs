@@ -26,6 +26,7 @@ fn routes() -> Routes<()> {
         .get("/ngsi10/entity/{eid}", Access::Anyone, "One entity", |Path(eid): Path<String>| async move { eid })
         .get("/ngsi10/number/{n}", Access::Anyone, "A number", |Path(n): Path<u32>| async move { n.to_string() })
         .get("/ngsi10/panic", Access::Anyone, "Panics", panics)
+        .with_trailing_slash()
         .body_limit(1000)
         .errors(v1_form);
     Routes::new("Test")
@@ -190,9 +191,25 @@ async fn the_openapi_document_shows_every_route_with_its_access_and_path_paramet
         assert_eq!(operation["x-access"], access.as_str(), "{method} {path}");
         assert!(operation["summary"].is_string() && operation["operationId"].is_string(), "{method} {path}");
     }
+    let media_of = |operation: &serde_json::Value| operation["responses"]["4XX"]["content"].as_object().cloned().unwrap_or_default();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let media = media_of(operation);
+            assert!(media.values().any(|form| form["schema"]["type"] == "object"), "{method} {path} does not say how it refuses");
+        }
+    }
     let entity = &document["paths"]["/ngsi10/entity/{eid}"]["get"];
     assert_eq!(entity["parameters"][0]["name"], "eid");
     assert_eq!(document["paths"]["/health"]["get"]["x-access"], "anyone");
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_is_no_other_path_where_the_routes_say_so() {
+    let (_process, addr) = server().await;
+    let status = async |path: &str| request(addr, "GET", path, &[], "").await.head.lines().next().unwrap_or_default().to_owned();
+    assert!(status("/ngsi10/entity/e1/").await.contains("200"));
+    assert!(status("/ngsi10/updateContext/").await.contains("405"), "with the methods of the path");
+    assert!(status("/anyone/").await.contains("404"));
 }
 
 /// F 25: no access control, any URL was called, TLS was not verified, any page could write.

@@ -39,6 +39,8 @@ pub struct EntityFilter {
 pub struct Filter {
     /// Only this tenant's entities.
     pub tenant: Tenant,
+    /// Only entities of this service path; `None` for any.
+    pub path: Option<SmolStr>,
     /// The alternatives; without any, nothing matches.
     pub entities: Vec<EntityFilter>,
     /// Attribute names that must all be registered.
@@ -71,7 +73,7 @@ impl EntityFilter {
     /// Whether id and type fit.
     #[must_use]
     pub fn matches(&self, registration: &Registration) -> bool {
-        self.entity_type.as_ref().is_none_or(|name| *name == registration.entity_type)
+        self.entity_type.as_ref().is_none_or(|name| registration.types().any(|own| own == name))
             && match &self.id {
                 IdFilter::Any => true,
                 IdFilter::Exact(id) => *id == registration.key.id,
@@ -86,7 +88,8 @@ impl Filter {
     /// # Errors
     /// A sentence that names the member that is wrong.
     pub fn of_query(request: &DiscoverContextAvailabilityRequest, tenant: Tenant) -> Result<Self, String> {
-        Self::compile(tenant, &request.entities, &request.attributes, &request.restriction)
+        let filter = Self::compile(tenant, &request.entities, &request.attributes, &request.restriction)?;
+        Ok(Filter { path: Some(request.service_path.clone()).filter(|path| !path.is_empty()), ..filter })
     }
 
     /// From an availability subscription, which names its tenant.
@@ -127,6 +130,7 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, registration: &Registration) -> bool {
         self.tenant == registration.key.tenant
+            && self.path.as_ref().is_none_or(|path| *path == registration.key.path)
             && self.entities.iter().any(|entity| entity.matches(registration))
             && self.attributes.iter().all(|name| registration.has_attribute(name))
             && self.string_queries.iter().all(|query| query.matches(registration.metadata.iter()))

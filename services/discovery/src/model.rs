@@ -15,7 +15,35 @@ pub struct EntityRef {
     pub tenant: Tenant,
     /// The entity id.
     pub id: SmolStr,
+    /// The service path, `/` unless a broker of ours says otherwise.
+    pub path: SmolStr,
 }
+
+impl EntityRef {
+    /// An entity of the service path `/`.
+    #[must_use]
+    pub fn new(tenant: Tenant, id: impl Into<SmolStr>) -> Self {
+        EntityRef { tenant, id: id.into(), path: SmolStr::new_static(ROOT) }
+    }
+
+    /// The same on a service path; an empty one means `/`.
+    #[must_use]
+    pub fn at(mut self, path: &SmolStr) -> Self {
+        if !path.is_empty() {
+            self.path = path.clone();
+        }
+        self
+    }
+
+    /// The service path as it is written: `/` is left out.
+    #[must_use]
+    pub fn written_path(&self) -> SmolStr {
+        if self.path == ROOT { SmolStr::default() } else { self.path.clone() }
+    }
+}
+
+/// The service path of entities that name none.
+const ROOT: &str = "/";
 
 /// Who holds an entity: a broker known by its id, or whoever answers at a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,10 +57,12 @@ pub struct Owner {
 /// The registration of one entity.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Tenant and id.
+    /// Tenant, id and service path.
     pub key: EntityRef,
-    /// The type; empty if unknown.
+    /// The first type; empty if unknown.
     pub entity_type: Name,
+    /// Further types, which entities of NGSI-LD may have.
+    pub other_types: Box<[Name]>,
     /// The attribute names, in the order registered. Equal lists share one allocation.
     pub attributes: Arc<[RegistrationAttribute]>,
     /// The domain metadata, unique by name.
@@ -50,6 +80,7 @@ impl PartialEq for Registration {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
             && self.entity_type == other.entity_type
+            && self.other_types == other.other_types
             && self.attributes == other.attributes
             && self.metadata == other.metadata
             && self.owner == other.owner
@@ -61,7 +92,16 @@ impl Registration {
     /// A registration that says no more than that `owner` has the entity.
     #[must_use]
     pub fn new(key: EntityRef, entity_type: Name, owner: Arc<Owner>) -> Self {
-        Registration { key, entity_type, attributes: Arc::from([]), metadata: Box::from([]), owner, expires: None, location: None }
+        Registration {
+            key,
+            entity_type,
+            other_types: Box::from([]),
+            attributes: Arc::from([]),
+            metadata: Box::from([]),
+            owner,
+            expires: None,
+            location: None,
+        }
     }
 
     /// The same with this metadata; reads the location from it.
@@ -70,6 +110,11 @@ impl Registration {
         self.location = metadata.iter().find(|item| item.name.as_str() == LOCATION).and_then(Location::of);
         self.metadata = metadata.into_boxed_slice();
         self
+    }
+
+    /// All its types; one of an empty name if none is known.
+    pub fn types(&self) -> impl Iterator<Item = &Name> {
+        std::iter::once(&self.entity_type).chain(&self.other_types)
     }
 
     /// Whether an attribute of this name is registered.

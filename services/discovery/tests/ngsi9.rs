@@ -233,3 +233,47 @@ async fn fault_25_no_subscription_makes_discovery_call_a_metadata_service() {
     }
     node.stop().await;
 }
+
+#[tokio::test]
+async fn an_id_is_registered_once_on_each_service_path_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start_in(dir.path()).await;
+    let on = |path: &str, url: &str| {
+        let mut registration = registration(url, json!({"id": "Car.1", "type": "Car"}));
+        registration["ServicePath"] = json!(path);
+        json!({"contextRegistrations": [registration]})
+    };
+    for (path, url) in [("", "http://root/ngsi10"), ("/north", "http://north/ngsi10"), ("/north", "http://north2/ngsi10")] {
+        node.post("/ngsi9/registerContext", &on(path, url)).await;
+    }
+    assert_eq!(node.request(Method::POST, "/ngsi9/registerContext", Some(&on("north", "http://x/ngsi10"))).await.0, 400);
+    node.stop().await;
+    let node = Node::start_in(dir.path()).await;
+    assert_eq!(node.discover(&cars()).await, ["Car.1", "Car.1"]);
+    let mut one = cars();
+    one["ServicePath"] = json!("/north");
+    let found = node.post("/ngsi9/discoverContextAvailability", &one).await;
+    let registration = &found["contextRegistrationResponses"][0]["contextRegistration"];
+    assert_eq!((&registration["ServicePath"], &registration["providingApplication"]), (&json!("/north"), &json!("http://north2/ngsi10")));
+    assert_eq!(node.get("/ngsi9/registration/Car.1?servicePath=/north").await["ProvidingApplication"], "http://north2/ngsi10");
+    let removed = json!({"contextRegistrations": [], "removed": [{"id": "Car.1", "ServicePath": "/north"}]});
+    node.post("/ngsi9/registerContext", &removed).await;
+    assert_eq!(node.get("/ngsi9/registration/Car.1").await["ProvidingApplication"], "http://root/ngsi10");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_entity_of_several_types_is_found_and_watched_by_each() {
+    let (node, sink) = (Node::start().await, Sink::start().await);
+    let mut both = registration("http://a/ngsi10", json!({"id": "e1", "type": "Vehicle"}));
+    both["otherTypes"] = json!(["Car"]);
+    node.subscribe(&sink, &json!({})).await;
+    node.post("/ngsi9/registerContext", &json!({"contextRegistrations": [both]})).await;
+    sink.hears(&[(301, "e1")]).await;
+    assert_eq!(node.discover(&cars()).await, ["e1"]);
+    assert_eq!(node.discover(&json!({"entities": [{"type": "Vehicle", "isPattern": true}]})).await, ["e1"]);
+    assert_eq!(node.get("/etype").await, json!(["Car", "Vehicle"]));
+    node.request(Method::DELETE, "/ngsi9/registration/e1", None).await;
+    assert!(node.discover(&cars()).await.is_empty());
+    node.stop().await;
+}

@@ -122,6 +122,12 @@ pub struct ContextRegistration {
     /// The tenant (ours); empty for the default tenant.
     #[serde(rename = "Tenant", skip_serializing_if = "SmolStr::is_empty")]
     pub tenant: SmolStr,
+    /// The service path (ours); empty for `/`.
+    #[serde(rename = "ServicePath", skip_serializing_if = "SmolStr::is_empty")]
+    pub service_path: SmolStr,
+    /// Further types of the entities (ours), which NGSI-LD allows and `EntityId` has no place for.
+    #[serde(rename = "otherTypes", skip_serializing_if = "Vec::is_empty")]
+    pub other_types: Vec<SmolStr>,
     /// In notifications (ours): the id of the broker that provides it.
     #[serde(rename = "brokerId", skip_serializing_if = "SmolStr::is_empty")]
     pub broker_id: SmolStr,
@@ -133,6 +139,8 @@ decode_object!(ContextRegistration {
     "contextMetadata" | "metadata" => metadata,
     "providingApplication" => providing_application,
     "Tenant" => tenant,
+    "ServicePath" => service_path,
+    "otherTypes" => other_types,
     "brokerId" => broker_id,
 });
 
@@ -144,9 +152,12 @@ pub struct RemovedEntity {
     /// The tenant; empty for the default tenant.
     #[serde(rename = "Tenant", skip_serializing_if = "SmolStr::is_empty")]
     pub tenant: SmolStr,
+    /// The service path; empty for `/`.
+    #[serde(rename = "ServicePath", skip_serializing_if = "SmolStr::is_empty")]
+    pub service_path: SmolStr,
 }
 
-decode_object!(RemovedEntity { "id" => id, "Tenant" => tenant });
+decode_object!(RemovedEntity { "id" => id, "Tenant" => tenant, "ServicePath" => service_path });
 
 /// The place of a request in a full re-registration, or of a notification in the snapshot after subscribing (ours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +257,9 @@ pub struct DiscoverContextAvailabilityRequest {
     /// The tenant (ours).
     #[serde(rename = "Tenant", skip_serializing_if = "SmolStr::is_empty")]
     pub tenant: SmolStr,
+    /// Only entities of this service path (ours); empty for those of any.
+    #[serde(rename = "ServicePath", skip_serializing_if = "SmolStr::is_empty")]
+    pub service_path: SmolStr,
 }
 
 decode_object!(DiscoverContextAvailabilityRequest {
@@ -253,6 +267,7 @@ decode_object!(DiscoverContextAvailabilityRequest {
     "attributes" => attributes,
     "restriction" => restriction,
     "Tenant" => tenant,
+    "ServicePath" => service_path,
 });
 
 /// A registration with a status.

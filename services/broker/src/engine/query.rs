@@ -1,5 +1,7 @@
 //! Reading entities by filter.
 
+use std::collections::HashSet;
+
 use fogflow_ngsi::v1::Restriction;
 use fogflow_ngsi::v1::Scope;
 use smol_str::SmolStr;
@@ -57,15 +59,17 @@ impl Engine {
             return self.page_here(identity, &query);
         }
         let mut here: Vec<SharedEntity> = Vec::new();
+        let mut known: HashSet<(SmolStr, SmolStr)> = HashSet::new();
         self.visit(identity, &query.filter, |record| {
+            known.insert((record.path, record.entity.id.clone()));
             here.push(record.entity);
             true
         });
         let mut found = Found::default();
         if !local_only {
             let remote = self.inner.federation.ask(&identity.tenant, &identity.origin, &query.filter, &query.restriction).await;
-            let known: std::collections::HashSet<SmolStr> = here.iter().map(|entity| entity.id.clone()).collect();
-            here.extend(remote.entities.into_iter().filter(|keyed| !known.contains(&keyed.key.id)).map(|keyed| keyed.entity));
+            let new = remote.entities.into_iter().filter(|Keyed { key, .. }| !known.contains(&(key.path.clone(), key.id.clone())));
+            here.extend(new.map(|keyed| keyed.entity));
             found.missing = remote.missing;
         }
         restriction::nearest(&query.restriction, &mut here);
@@ -98,7 +102,8 @@ impl Engine {
 
     /// Whether every alternative names an entity that is here: then nobody else has to be asked.
     fn all_here(&self, identity: &Identity, filter: &Filter) -> bool {
-        filter.ids().is_some_and(|ids| ids.iter().all(|id| self.inner.state.get(&identity.tenant, None, id).is_some()))
+        let is_here = |id: &&str| self.inner.state.with_id(&identity.tenant, id).iter().any(|record| filter.path.contains(&record.path));
+        filter.ids().is_some_and(|ids| ids.iter().all(is_here))
     }
 
     fn page_here(&self, identity: &Identity, query: &Query) -> Found {

@@ -16,7 +16,7 @@ use super::peer::{self, Entities, Keyed};
 use super::{Federation, Owner};
 use crate::change::Origin;
 use crate::command::{Action, Answer, Command};
-use crate::state::key_of;
+use crate::registrar::path_of;
 
 /// Pause before a failed handover is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,30 +38,30 @@ impl Federation {
                 entities = elsewhere.recv() => entities,
             };
             let Some(entities) = entities else { return Ok(()) };
-            let mut by_tenant: BTreeMap<Tenant, Vec<EntityId>> = BTreeMap::new();
+            let mut by_tenant: BTreeMap<Tenant, Vec<EntityKey>> = BTreeMap::new();
             for removed in entities {
-                by_tenant.entry(Tenant(removed.tenant)).or_default().push(EntityId { id: removed.id, ..EntityId::default() });
+                let key = EntityKey { tenant: Tenant(removed.tenant), path: path_of(removed.service_path), id: removed.id };
+                by_tenant.entry(key.tenant.clone()).or_default().push(key);
             }
-            for (tenant, ids) in by_tenant {
-                let marks: Vec<_> = ids.iter().map(|id| (tenant.clone(), id.id.clone())).collect();
-                if let Err(error) = self.hand_over_of(&tenant, ids).await {
+            for (tenant, keys) in by_tenant {
+                if let Err(error) = self.hand_over_of(&tenant, &keys).await {
                     tracing::warn!(%error, "entities could not be handed to their new owner; they are kept until they can");
                     tokio::select! {
                         () = &mut stop => return Ok(()),
-                        () = tokio::time::sleep(PAUSE) => self.registrar.doubt(marks),
+                        () = tokio::time::sleep(PAUSE) => self.registrar.doubt(keys),
                     }
                 }
             }
         }
     }
 
-    async fn hand_over_of(&self, tenant: &Tenant, ids: Vec<EntityId>) -> Result<(), fogflow_client::ClientError> {
-        let owners = self.discover(tenant, ids).await?;
+    async fn hand_over_of(&self, tenant: &Tenant, keys: &[EntityKey]) -> Result<(), fogflow_client::ClientError> {
+        let ids = keys.iter().map(|key| EntityId { id: key.id.clone(), ..EntityId::default() }).collect();
+        let mut owners = self.discover(tenant, ids).await?;
         let mut by_owner: BTreeMap<Owner, Vec<Keyed>> = BTreeMap::new();
-        for (id, owner) in owners {
-            for record in self.state.with_id(tenant, &id) {
-                let key = key_of(tenant, &record);
-                by_owner.entry(owner.clone()).or_default().push(Keyed { key, entity: record.entity });
+        for key in keys {
+            if let (Some(owner), Some(record)) = (owners.remove(key), self.state.record(key)) {
+                by_owner.entry(owner).or_default().push(Keyed { key: key.clone(), entity: record.entity });
             }
         }
         for (owner, entities) in by_owner {
@@ -79,7 +79,7 @@ impl Federation {
             let keys: Vec<EntityKey> = commands.iter().map(|command| command.key.clone()).collect();
             let answers = self.writer.write(Origin { internal: true, ..Origin::default() }, commands).await;
             // What was written here in the meantime goes the same way once more.
-            let again = keys.into_iter().zip(answers).filter(|(_, answer)| answer.is_err()).map(|(key, _)| (key.tenant, key.id));
+            let again = keys.into_iter().zip(answers).filter(|(_, answer)| answer.is_err()).map(|(key, _)| key);
             self.registrar.doubt(again);
         }
         Ok(())

@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use super::{Federation, peer};
 use crate::change::Origin;
 use crate::command::{Answer, Command, Refusal};
+use crate::registrar::path_of;
 
 /// How long a found owner is believed.
 const BELIEVED: Duration = Duration::from_secs(2);
@@ -37,19 +38,19 @@ impl Owner {
     }
 }
 
-type Found = HashMap<(Tenant, SmolStr), (Owner, Instant), RandomState>;
+type Found = HashMap<EntityKey, (Owner, Instant), RandomState>;
 
 /// Recently found owners.
 #[derive(Default)]
 pub(super) struct Cache(Mutex<Found>);
 
 impl Cache {
-    fn get(&self, key: &(Tenant, SmolStr)) -> Option<Owner> {
+    fn get(&self, key: &EntityKey) -> Option<Owner> {
         let found = self.0.lock();
         found.get(key).filter(|(_, when)| when.elapsed() < BELIEVED).map(|(owner, _)| owner.clone())
     }
 
-    fn put(&self, key: (Tenant, SmolStr), owner: Owner) {
+    fn put(&self, key: EntityKey, owner: Owner) {
         let mut found = self.0.lock();
         if found.len() >= REMEMBERED {
             found.retain(|_, (_, when)| when.elapsed() < BELIEVED);
@@ -75,7 +76,7 @@ impl Federation {
         let mut owners = HashMap::new();
         let mut unknown: BTreeMap<Tenant, Vec<&EntityKey>> = BTreeMap::new();
         for key in keys {
-            match self.owners.get(&(key.tenant.clone(), key.id.clone())) {
+            match self.owners.get(key) {
                 Some(owner) => {
                     owners.insert(key.clone(), owner);
                 }
@@ -95,8 +96,8 @@ impl Federation {
                 }
             };
             for key in keys {
-                if let Some(owner) = found.get(&key.id) {
-                    self.owners.put((tenant.clone(), key.id.clone()), owner.clone());
+                if let Some(owner) = found.get(key) {
+                    self.owners.put(key.clone(), owner.clone());
                     owners.insert(key.clone(), owner.clone());
                 }
             }
@@ -104,15 +105,17 @@ impl Federation {
         owners
     }
 
-    /// Owners by entity id, without this broker.
-    pub(super) async fn discover(&self, tenant: &Tenant, entities: Vec<EntityId>) -> Result<HashMap<SmolStr, Owner>, ClientError> {
+    /// Owners of entities on any service path, without this broker.
+    pub(super) async fn discover(&self, tenant: &Tenant, entities: Vec<EntityId>) -> Result<HashMap<EntityKey, Owner>, ClientError> {
         let request = DiscoverContextAvailabilityRequest { entities, tenant: tenant.0.clone(), ..Default::default() };
         let answer = self.peers.discovery().discover(&request).await?;
         let mut found = HashMap::new();
         for registration in answer.responses.into_iter().map(|response| response.registration) {
             let owner = Owner { url: registration.providing_application, id: registration.broker_id };
             if !self.is_me(&owner) {
-                found.extend(registration.entities.into_iter().map(|entity| (entity.id, owner.clone())));
+                let path = path_of(registration.service_path);
+                let key = |id| EntityKey { tenant: tenant.clone(), path: path.clone(), id };
+                found.extend(registration.entities.into_iter().map(|entity| (key(entity.id), owner.clone())));
             }
         }
         Ok(found)

@@ -64,6 +64,7 @@ impl Federation {
             attributes: filter.all_attributes.iter().map(|name| name.as_str().into()).collect(),
             restriction: restriction.clone(),
             tenant: tenant.0.clone(),
+            ..DiscoverContextAvailabilityRequest::default()
         };
         let found = match tokio::time::timeout(DEADLINE, self.peers.discovery().discover(&request)).await {
             Ok(Ok(found)) => found,

@@ -55,6 +55,11 @@ struct Placed {
     ids: BTreeSet<SmolStr>,
 }
 
+/// The name of an entity in [`Part::wanted`]: its id, and its service path if it has one, which upstream's never do.
+fn mention(id: SmolStr, path: &SmolStr) -> SmolStr {
+    if path.is_empty() { id } else { format_smolstr!("{path} {id}") }
+}
+
 impl Part {
     fn drop_id(&mut self, id: &str) {
         self.wanted.remove(id);
@@ -135,7 +140,8 @@ impl Federation {
         }
         for registration in notification.responses.into_iter().map(|response| response.registration) {
             let owner = Owner { url: registration.providing_application, id: registration.broker_id };
-            let ids = registration.entities.into_iter().map(|entity| entity.id);
+            let path = registration.service_path;
+            let ids = registration.entities.into_iter().map(|entity| mention(entity.id, &path));
             if self.is_me(&owner) {
                 // What is ours now is nobody else's any more.
                 if code != 410 {

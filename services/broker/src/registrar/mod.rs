@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fogflow_client::{ClientError, DiscoveryClient};
-use fogflow_ngsi::Tenant;
 use fogflow_ngsi::v1::availability::{ContextRegistration, RegisterContextRequest, RemovedEntity, Snapshot};
+use fogflow_ngsi::{EntityKey, Tenant};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use smol_str::SmolStr;
@@ -23,8 +23,9 @@ use tracing::Instrument as _;
 
 use crate::change::Change;
 use crate::metrics::Metrics;
-use crate::state::{Reach, State};
+use crate::state::{Reach, Record, State};
 pub use view::view_changed;
+pub(crate) use view::{read as path_of, written as written_path};
 
 /// The shortest time between two requests; marks gather meanwhile.
 const GATHER: Duration = Duration::from_millis(5);
@@ -44,9 +45,6 @@ pub struct Me {
     pub location: (f64, f64),
 }
 
-/// An entity of which the view has changed.
-type Mark = (Tenant, SmolStr);
-
 /// What discovery is thought to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -62,7 +60,7 @@ pub struct Registrar {
     state: Arc<State>,
     discovery: DiscoveryClient,
     /// With the `traceparent` of the latest write; empty if there is none.
-    marks: Mutex<HashMap<Mark, SmolStr, RandomState>>,
+    marks: Mutex<HashMap<EntityKey, SmolStr, RandomState>>,
     wake: Notify,
     /// Everything has to be registered again.
     full: AtomicBool,
@@ -110,14 +108,14 @@ impl Registrar {
             return;
         }
         let mut marks = self.marks.lock();
-        marks.extend(concerning.map(|change| ((change.key.tenant.clone(), change.key.id.clone()), change.trace.clone())));
+        marks.extend(concerning.map(|change| (change.key.clone(), change.trace.clone())));
         self.metrics.unregistered.set(i64::try_from(marks.len()).unwrap_or(i64::MAX));
         drop(marks);
         self.wake.notify_one();
     }
 
     /// Marks entities of which another broker may be the owner: discovery decides.
-    pub fn doubt(&self, entities: impl IntoIterator<Item = (Tenant, SmolStr)>) {
+    pub fn doubt(&self, entities: impl IntoIterator<Item = EntityKey>) {
         let mut marks = self.marks.lock();
         let before = marks.len();
         for entity in entities {
@@ -189,7 +187,7 @@ impl Registrar {
         let bye = RegisterContextRequest {
             broker_id: self.me.id.clone(),
             generation: self.me.generation,
-            removed: vec![RemovedEntity { id: self.me.id.clone(), tenant: SmolStr::default() }],
+            removed: vec![RemovedEntity { id: self.me.id.clone(), ..RemovedEntity::default() }],
             ..RegisterContextRequest::default()
         };
         if self.reachable() {
@@ -207,7 +205,7 @@ impl Registrar {
             self.send_everything().await?;
         }
         loop {
-            let batch: Vec<(Mark, SmolStr)> = {
+            let batch: Vec<(EntityKey, SmolStr)> = {
                 let mut marks = self.marks.lock();
                 let batch: Vec<_> = marks.iter().take(BATCH).map(|(mark, trace)| (mark.clone(), trace.clone())).collect();
                 batch.iter().for_each(|(mark, _)| {
@@ -220,10 +218,14 @@ impl Registrar {
                 return Ok(());
             }
             let mut request = self.request();
-            for ((tenant, id), _) in &batch {
-                match self.registration(tenant, id) {
-                    Some(registration) => request.registrations.push(registration),
-                    None => request.removed.push(RemovedEntity { id: id.clone(), tenant: tenant.0.clone() }),
+            for (key, _) in &batch {
+                match self.state.record(key) {
+                    Some(record) => request.registrations.push(self.registration(&key.tenant, &record)),
+                    None => request.removed.push(RemovedEntity {
+                        id: key.id.clone(),
+                        tenant: key.tenant.0.clone(),
+                        service_path: written_path(&key.path),
+                    }),
                 }
             }
             // A part of no snapshot: discovery then leaves to others what others have taken over.
@@ -258,11 +260,9 @@ impl Registrar {
         Ok(())
     }
 
-    /// The registration of an entity as it stands; `None` when no service path has one of this id.
-    fn registration(&self, tenant: &Tenant, id: &str) -> Option<ContextRegistration> {
-        let records = self.state.with_id(tenant, id);
-        let entity = &records.first()?.entity;
-        Some(view::registration(tenant, entity, &self.me.url))
+    /// The registration of an entity as it stands.
+    fn registration(&self, tenant: &Tenant, record: &Record) -> ContextRegistration {
+        view::registration(tenant, &record.path, &record.entity, &self.me.url)
     }
 
     /// Registers this broker and all its entities.
@@ -295,7 +295,7 @@ impl Registrar {
                 count += records.len();
                 let mut part = self.request();
                 part.snapshot = Some(Snapshot::Part);
-                part.registrations = records.iter().map(|record| view::registration(&tenant, &record.entity, &self.me.url)).collect();
+                part.registrations = records.iter().map(|record| self.registration(&tenant, record)).collect();
                 self.post(&part).await?;
             }
         }

@@ -28,14 +28,14 @@ pub fn view_changed(before: Option<&Entity>, after: Option<&Entity>) -> bool {
 }
 
 /// The registration of an entity: the full list of attributes (F 11) and all metadata.
-pub(super) fn registration(tenant: &Tenant, entity: &Entity, url: &SmolStr) -> ContextRegistration {
+pub(super) fn registration(tenant: &Tenant, path: &SmolStr, entity: &Entity, url: &SmolStr) -> ContextRegistration {
     let mut attributes: Vec<RegistrationAttribute> = Vec::new();
     let mut metadata = Vec::new();
     for attribute in &entity.attributes {
         if !attribute.domain && attributes.iter().all(|known| known.name != attribute.name.as_str()) {
             attributes.push(RegistrationAttribute {
                 name: attribute.name.as_str().into(),
-                attribute_type: attribute.value_type.clone().unwrap_or_default(),
+                attribute_type: attribute.value_type.clone().unwrap_or_else(|| SmolStr::new_static(attribute.kind.as_str())),
                 is_domain: false,
                 metadata: ContextMetadata::default(),
             });
@@ -54,8 +54,20 @@ pub(super) fn registration(tenant: &Tenant, entity: &Entity, url: &SmolStr) -> C
         metadata: ContextMetadata(metadata),
         providing_application: url.clone(),
         tenant: tenant.0.clone(),
+        service_path: written(path),
+        other_types: entity.types.iter().skip(1).map(|name| name.as_str().into()).collect(),
         broker_id: SmolStr::default(),
     }
+}
+
+/// A service path as discovery is told it: `/` is left out.
+pub(crate) fn written(path: &SmolStr) -> SmolStr {
+    if path == "/" { SmolStr::default() } else { path.clone() }
+}
+
+/// The service path that discovery tells.
+pub(crate) fn read(path: SmolStr) -> SmolStr {
+    if path.is_empty() { SmolStr::new_static("/") } else { path }
 }
 
 /// The entity by which a broker registers itself: devices look for the nearest one.
@@ -73,7 +85,6 @@ pub(super) fn broker(me: &Me) -> ContextRegistration {
         attributes: Vec::new(),
         metadata: ContextMetadata(vec![location]),
         providing_application: me.url.clone(),
-        tenant: SmolStr::default(),
-        broker_id: SmolStr::default(),
+        ..ContextRegistration::default()
     }
 }

@@ -141,6 +141,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// The name of an entity here: its id, after its service path if it has one.
+fn name(id: &Value, path: &Value) -> String {
+    let path = text(path);
+    if path.is_empty() { text(id) } else { format!("{path} {}", text(id)) }
+}
+
 fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
@@ -190,7 +196,7 @@ async fn register(State(inner): State<Shared>, Json(body): Json<Value>) -> Resul
             inner.dead.retain(|dead| *dead != broker);
         }
         for removed in list(&body["removed"]) {
-            let id = text(&removed["id"]);
+            let id = name(&removed["id"], &removed["ServicePath"]);
             if inner.entities.get(&id).is_some_and(|known| known.broker == broker)
                 && let Some(known) = inner.entities.remove(&id)
             {
@@ -198,10 +204,10 @@ async fn register(State(inner): State<Shared>, Json(body): Json<Value>) -> Resul
             }
         }
         for registration in list(&body["contextRegistrations"]) {
-            let id = text(&registration["entities"][0]["id"]);
+            let id = name(&registration["entities"][0]["id"], &registration["ServicePath"]);
             let taken = inner.entities.get(&id).is_some_and(|known| known.broker != broker && !inner.dead.contains(&known.broker));
             if taken && !body["snapshot"].is_null() {
-                elsewhere.push(json!({"id": id}));
+                elsewhere.push(json!({"id": registration["entities"][0]["id"], "ServicePath": text(&registration["ServicePath"])}));
                 continue;
             }
             let url = text(&registration["providingApplication"]);
@@ -233,7 +239,7 @@ async fn discover(State(inner): State<Shared>, Json(body): Json<Value>) -> Resul
         .filter(|known| matches(&body, &known.registration))
         .map(|known| {
             json!({"contextRegistration": {"entities": known.registration["entities"], "providingApplication": known.url,
-                "brokerId": known.broker}, "errorCode": {"code": 200}})
+                "ServicePath": text(&known.registration["ServicePath"]), "brokerId": known.broker}, "errorCode": {"code": 200}})
         })
         .collect();
     Ok(Json(json!({"contextRegistrationResponses": found, "errorCode": {"code": 200}})))

@@ -320,3 +320,26 @@ async fn a_broker_never_forwards_to_itself_f9() {
     b.set("ghost", "T", "a", 1).await;
     assert_eq!(b.get("/ngsi10/entity/ghost").await.status, 200);
 }
+
+#[tokio::test]
+async fn an_id_on_two_service_paths_has_an_owner_on_each() {
+    let (discovery, a, b) = two().await;
+    let (north, south) = ([("fiware-servicepath", "/north")], [("fiware-servicepath", "/south")]);
+    a.post_with("/ngsi10/updateContext", &north, &update("e1", "T", "v", 1)).await;
+    discovery.registered("/north e1", |found| found.broker == "Broker.001").await;
+    b.post_with("/ngsi10/updateContext", &south, &update("e1", "T", "v", 2)).await;
+    discovery.registered("/south e1", |found| found.broker == "Broker.002").await;
+    b.post_with("/ngsi10/updateContext", &north, &update("e1", "T", "v", 3)).await;
+    assert_eq!(a.send("GET", "/ngsi10/entity/e1/v/", &north, "").await.json["value"], 3, "also with a slash at the end");
+    assert_eq!(b.send("GET", "/ngsi10/entity/e1/v", &south, "").await.json["value"], 2);
+    assert_eq!(b.send("GET", "/ngsi10/entity/e1", &north, "").await.status, 404, "it stays with its owner");
+    let all = json!({"entities": [{"type": "T", "isPattern": true}]});
+    assert_eq!(list_len(&a.post("/ngsi10/queryContext", &all).await.json["contextResponses"]), 2);
+    b.send("DELETE", "/ngsi10/entity/e1", &south, "").await;
+    discovery.gone("/south e1").await;
+    discovery.registered("/north e1", |_| true).await;
+}
+
+fn list_len(value: &Value) -> usize {
+    value.as_array().map_or(0, Vec::len)
+}

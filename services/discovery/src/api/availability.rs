@@ -27,15 +27,16 @@ pub(super) async fn discover(State(api): State<Api>, headers: OfHeaders, body: B
     Ok(reply::json(&DiscoverContextAvailabilityResponse { responses, error_code: StatusCode::ok() }))
 }
 
-/// Entities of one provider together, in the order in which they were found. With `nearby` each entity stands alone, so
+/// Entities of one provider and service path together, in the order in which they were found. With `nearby` each entity stands alone, so
 /// that the order by distance is kept, and has its distance in metres as metadata.
 fn by_provider(found: &[Found]) -> Vec<ContextRegistration> {
     let mut registrations: Vec<ContextRegistration> = Vec::new();
-    let mut places: BTreeMap<(SmolStr, SmolStr), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(SmolStr, SmolStr, SmolStr), usize> = BTreeMap::new();
     for Found { registration, distance } in found {
         let entity = EntityId { entity_type: registration.entity_type.as_str().into(), is_pattern: false, id: registration.key.id.clone() };
         let broker_id = registration.owner.broker.clone().unwrap_or_default();
-        let place = (registration.owner.url.clone(), broker_id.clone());
+        let service_path = registration.key.written_path();
+        let place = (registration.owner.url.clone(), broker_id.clone(), service_path.clone());
         match places.get(&place).and_then(|place| registrations.get_mut(*place)) {
             Some(present) if distance.is_none() => present.entities.push(entity),
             _ => {
@@ -45,6 +46,7 @@ fn by_provider(found: &[Found]) -> Vec<ContextRegistration> {
                     metadata: ContextMetadata(distance.map(as_metadata).into_iter().collect()),
                     providing_application: registration.owner.url.clone(),
                     tenant: registration.key.tenant.0.clone(),
+                    service_path,
                     broker_id,
                     ..ContextRegistration::default()
                 });

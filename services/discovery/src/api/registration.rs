@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use fogflow_ngsi::v1::StatusCode;
 use fogflow_ngsi::v1::availability::{EntityRegistration, MetadataList, RegisterContextRequest, RegisterContextResponse, RemovedEntity};
+use fogflow_ngsi::{Name, Tenant};
 use serde::Deserialize;
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -20,14 +21,20 @@ const DURATION: &str = "PT10M";
 #[derive(Deserialize)]
 pub(super) struct Which {
     tenant: Option<String>,
+    #[serde(rename = "servicePath")]
+    service_path: Option<String>,
 }
 
 impl Which {
-    fn tenant(&self, headers: OfHeaders) -> fogflow_ngsi::Tenant {
+    fn tenant(&self, headers: OfHeaders) -> Tenant {
         match &self.tenant {
             Some(name) => tenant::named(name),
             None => headers.0,
         }
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.service_path.as_deref()
     }
 }
 
@@ -38,7 +45,7 @@ pub(super) async fn register(State(api): State<Api>, headers: OfHeaders, body: B
     let duration = if request.duration.is_empty() { SmolStr::new_static(DURATION) } else { request.duration.clone() };
     let (registered, version) = api.registry.register(request, &headers.0, api.clock.now())?;
     api.registry.durable(version).await?;
-    let removed = |key: EntityRef| RemovedEntity { id: key.id, tenant: key.tenant.0 };
+    let removed = |key: EntityRef| RemovedEntity { service_path: key.written_path(), id: key.id, tenant: key.tenant.0 };
     Ok(reply::json(&RegisterContextResponse {
         duration,
         registration_id,
@@ -49,18 +56,22 @@ pub(super) async fn register(State(api): State<Api>, headers: OfHeaders, body: B
 }
 
 pub(super) async fn show(State(api): State<Api>, Path(eid): Path<SmolStr>, Query(which): Query<Which>, headers: OfHeaders) -> Response {
-    let tenant = which.tenant(headers);
-    let entry = find(&api, &EntityRef { tenant, id: eid });
+    let entry = find(&api, &which.tenant(headers), &eid, which.path());
     reply::json(&entry.as_ref().map(shown))
 }
 
-/// Upstream keeps NGSI-LD entities under `<id>@<service>`; ours are found under their plain id as well.
+/// Upstream keeps NGSI-LD entities under `<id>@<service>`; ours are found under their plain id as well. Attributes are
+/// named by their IRIs, as its clients look for them.
 pub(super) async fn show_ld(State(api): State<Api>, Path(eid): Path<SmolStr>, headers: OfHeaders) -> Response {
     let service = if headers.0.is_default() { "default" } else { headers.0.0.as_str() };
-    let suffixed = EntityRef { tenant: fogflow_ngsi::Tenant::default(), id: format!("{eid}@{service}").into() };
-    let entry = find(&api, &EntityRef { tenant: headers.0.clone(), id: eid.clone() }).or_else(|| find(&api, &suffixed));
+    let suffixed = format!("{eid}@{service}");
+    let entry = find(&api, &headers.0, &eid, None).or_else(|| find(&api, &Tenant::default(), &suffixed, None));
     // The stored id stays as it is (F 18).
-    reply::json(&entry.as_ref().map(|entry| EntityRegistration { id: eid, ..shown(entry) }))
+    reply::json(&entry.as_ref().map(|entry| {
+        let shown = shown(entry);
+        let attributes = shown.attributes.into_iter().map(|(name, attribute)| (Name::new(&name).iri().into(), attribute)).collect();
+        EntityRegistration { id: eid, attributes, ..shown }
+    }))
 }
 
 pub(super) async fn delete(
@@ -69,8 +80,11 @@ pub(super) async fn delete(
     Query(which): Query<Which>,
     headers: OfHeaders,
 ) -> Result<Response, Fault> {
-    let version = api.registry.deregister(&EntityRef { tenant: which.tenant(headers), id: eid });
-    api.registry.durable(version).await?;
+    let tenant = which.tenant(headers);
+    if let Some(entry) = api.registry.entity(&tenant, &eid, which.path()) {
+        let version = api.registry.deregister(&entry.registration.key);
+        api.registry.durable(version).await?;
+    }
     Ok(().into_response())
 }
 
@@ -80,10 +94,10 @@ pub(super) async fn types(State(api): State<Api>) -> Response {
 }
 
 /// By id; `<id>@<service>` also means the entity of that tenant.
-fn find(api: &Api, key: &EntityRef) -> Option<Entry> {
-    api.registry.entity(key).or_else(|| {
-        let (id, service) = key.id.rsplit_once('@')?;
-        api.registry.entity(&EntityRef { tenant: tenant::named(service), id: id.into() })
+fn find(api: &Api, tenant: &Tenant, id: &str, path: Option<&str>) -> Option<Entry> {
+    api.registry.entity(tenant, id, path).or_else(|| {
+        let (id, service) = id.rsplit_once('@')?;
+        api.registry.entity(&tenant::named(service), id, path)
     })
 }
 

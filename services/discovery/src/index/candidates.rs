@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::filter::{Filter, IdFilter};
-use crate::model::{EntityRef, Registration};
+use crate::model::Registration;
 
 use super::Index;
 
@@ -43,7 +43,7 @@ impl Index {
         for entity in &filter.entities {
             match (&entity.id, &entity.entity_type) {
                 (IdFilter::Exact(id), _) => {
-                    slots.extend(self.find(&EntityRef { tenant: filter.tenant.clone(), id: id.clone() }));
+                    slots.extend(self.by_key.with_id(&filter.tenant, id, &self.slots));
                 }
                 (_, Some(name)) => slots.extend(self.by_type.get(name).into_iter().flatten()),
                 (_, None) => slots.extend(self.by_key.slots()),

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use fogflow_ngsi::Name;
+use fogflow_ngsi::{Name, Tenant};
 use foldhash::fast::RandomState;
 use smol_str::SmolStr;
 
@@ -137,6 +137,14 @@ impl Index {
     #[must_use]
     pub fn registration(&self, key: &EntityRef) -> Option<&Arc<Registration>> {
         self.find(key).and_then(|slot| self.slot(slot)).map(|slot| &slot.registration)
+    }
+
+    /// The registrations of an id, in the order of their service paths; also of lost owners.
+    pub fn with_id(&self, tenant: &Tenant, id: &str) -> impl Iterator<Item = &Arc<Registration>> {
+        let slots = self.by_key.with_id(tenant, id, &self.slots);
+        let mut found: Vec<_> = slots.filter_map(|slot| Some(&self.slot(slot)?.registration)).collect();
+        found.sort_by(|a, b| a.key.path.cmp(&b.key.path));
+        found.into_iter()
     }
 
     /// Whether the owner of a registration is there.
@@ -279,7 +287,9 @@ impl Index {
             // 2^32 registrations need more memory than any machine of this decade has.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        self.by_type.entry(registration.entity_type.clone()).or_default().insert(slot);
+        for name in registration.types() {
+            self.by_type.entry(name.clone()).or_default().insert(slot);
+        }
         self.by_owner.entry(Arc::clone(&registration.owner)).or_default().slots.insert(slot);
         if let Some(location) = &registration.location {
             self.places.insert(location, slot);
@@ -294,10 +304,12 @@ impl Index {
         self.by_key.remove(slot, &self.slots);
         let Slot { registration, .. } = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
-        if let Some(slots) = self.by_type.get_mut(&registration.entity_type) {
-            slots.remove(&slot);
-            if slots.is_empty() {
-                self.by_type.remove(&registration.entity_type);
+        for name in registration.types() {
+            if let Some(slots) = self.by_type.get_mut(name) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    self.by_type.remove(name);
+                }
             }
         }
         if let Some(holdings) = self.by_owner.get_mut(&registration.owner) {

@@ -16,7 +16,7 @@ fn owner(number: u8) -> Arc<Owner> {
 }
 
 fn key(id: &str) -> EntityRef {
-    EntityRef { tenant: Tenant::default(), id: id.into() }
+    EntityRef::new(Tenant::default(), id)
 }
 
 fn metadata(name: &str, kind: &str, value: &str) -> Attribute {

@@ -72,7 +72,7 @@ impl Watches {
         let mut found = self.open.clone();
         for state in states {
             found.extend(self.by_entity.get(&state.key.id).into_iter().flatten().cloned());
-            found.extend(self.by_type.get(&state.entity_type).into_iter().flatten().cloned());
+            found.extend(state.types().filter_map(|name| self.by_type.get(name)).flatten().cloned());
         }
         found
     }

@@ -284,7 +284,7 @@ mod tests {
     use crate::model::Owner;
 
     fn registration(id: u8) -> Arc<Registration> {
-        let key = EntityRef { tenant: Tenant::default(), id: format!("e{id}").into() };
+        let key = EntityRef::new(Tenant::default(), format!("e{id}"));
         Arc::new(Registration::new(key, "Car".into(), Arc::new(Owner::default())))
     }
 

@@ -165,11 +165,11 @@ impl Registry {
         Ok(self.state.read().index.get(&filter))
     }
 
-    /// The registration of an entity.
+    /// The registration of an entity; without a path, of the first service path that has the id.
     #[must_use]
-    pub fn entity(&self, key: &EntityRef) -> Option<Entry> {
+    pub fn entity(&self, tenant: &Tenant, id: &str, path: Option<&str>) -> Option<Entry> {
         let state = self.state.read();
-        let registration = state.index.registration(key)?;
+        let registration = state.index.with_id(tenant, id).find(|found| path.is_none_or(|path| found.key.path == path))?;
         Some(Entry { registration: Arc::clone(registration), alive: state.index.is_available(registration) })
     }
 

@@ -12,7 +12,7 @@ use fogflow_ngsi::v1::availability::{ContextMetadata, ContextRegistration, Subsc
 use fogflow_ngsi::{Name, Tenant, Timestamp};
 use fogflow_store::{Batch, Document, Expect, Key, SharedStore, StoreError, Write};
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, ToSmolStr};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -211,7 +211,7 @@ fn take(dirty: &mut Dirty, limit: usize) -> Dirty {
 fn writes(state: &State, names: &Dirty) -> Vec<Write> {
     let registrations = names.registrations.iter().map(|name| {
         let value = state.index.registration(name).map(|registration| to_json(&StoredRegistration::from(&**registration)));
-        (Key { collection: REGISTRATION.into(), tenant: name.tenant.0.clone(), id: name.id.clone() }, value)
+        (Key { collection: REGISTRATION.into(), tenant: name.tenant.0.clone(), id: document_id(name) }, value)
     });
     let subscriptions = names.subscriptions.iter().map(|id| {
         let value = state
@@ -272,6 +272,22 @@ impl From<&Registration> for StoredRegistration {
     }
 }
 
+/// The id of a registration's document: that of the entity, after its service path if it has one. An id that begins like a
+/// path is always written with its path, so that no two entities share a document.
+fn document_id(key: &EntityRef) -> SmolStr {
+    let path = key.written_path();
+    if path.is_empty() && !key.id.starts_with('/') { key.id.clone() } else { format_smolstr!("{} {}", key.path, key.id) }
+}
+
+/// What [`document_id`] has written; a path has no spaces.
+fn entity_of(document: Key) -> EntityRef {
+    let tenant = Tenant(document.tenant);
+    match document.id.split_once(' ').filter(|_| document.id.starts_with('/')) {
+        Some((path, id)) => EntityRef { tenant, id: id.into(), path: path.into() },
+        None => EntityRef::new(tenant, document.id),
+    }
+}
+
 /// The wire form, complete.
 impl From<&Registration> for ContextRegistration {
     fn from(registration: &Registration) -> Self {
@@ -285,6 +301,8 @@ impl From<&Registration> for ContextRegistration {
             metadata: ContextMetadata(registration.metadata.to_vec()),
             providing_application: registration.owner.url.clone(),
             tenant: registration.key.tenant.0.clone(),
+            service_path: registration.key.written_path(),
+            other_types: registration.other_types.iter().map(|name| name.as_str().into()).collect(),
             broker_id: registration.owner.broker.clone().unwrap_or_default(),
         }
     }
@@ -296,6 +314,6 @@ fn restore(state: &mut State, key: Key, stored: StoredRegistration) -> Registrat
     let broker = Some(wire.broker_id).filter(|id| !id.is_empty());
     let owner = state.index.shared_owner(Owner { broker, url: wire.providing_application });
     let attributes = state.share(&entity_type, wire.attributes);
-    let key = EntityRef { tenant: Tenant(key.tenant), id: key.id };
-    Registration { attributes, expires, ..Registration::new(key, entity_type, owner) }.with_metadata(wire.metadata.0)
+    let other_types = wire.other_types.iter().map(|name| Name::new(name)).collect();
+    Registration { attributes, expires, other_types, ..Registration::new(entity_of(key), entity_type, owner) }.with_metadata(wire.metadata.0)
 }

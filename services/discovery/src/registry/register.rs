@@ -15,6 +15,9 @@ use crate::model::{EntityRef, Owner, Registration, merge_metadata};
 /// The longest entity id taken, in bytes.
 const ID_LENGTH: usize = 1024;
 
+/// The longest service path taken, in bytes.
+const PATH_LENGTH: usize = 256;
+
 /// What became of a `registerContext`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registered {
@@ -37,6 +40,13 @@ pub(crate) fn validate(request: &RegisterContextRequest) -> Result<(), String> {
         }
         if id.len() > ID_LENGTH || id.contains('\0') {
             return Err(format!("contextRegistrations.entities.id: is longer than {ID_LENGTH} bytes or contains a zero byte"));
+        }
+    }
+    let paths = request.registrations.iter().map(|registration| &registration.service_path);
+    for path in paths.chain(request.removed.iter().map(|removed| &removed.service_path)) {
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        if !path.is_empty() && (!path.starts_with('/') || path.len() > PATH_LENGTH || path.contains(odd)) {
+            return Err(format!("ServicePath: must begin with / and have no spaces and at most {PATH_LENGTH} bytes"));
         }
     }
     if request.broker_id.is_empty() && request.snapshot.is_some() {
@@ -63,16 +73,22 @@ impl State {
         }
         let mut registered = Registered::default();
         for registration in request.registrations {
-            let ContextRegistration { entities, attributes, metadata, providing_application, tenant, broker_id: _ } = registration;
+            let ContextRegistration { entities, attributes, metadata, providing_application, tenant, service_path, other_types, .. } =
+                registration;
             let tenant = if tenant.is_empty() { sender.tenant.clone() } else { Tenant(tenant) };
             for entity in entities {
-                let key = EntityRef { tenant: tenant.clone(), id: entity.id.clone() };
+                let key = EntityRef::new(tenant.clone(), entity.id.clone()).at(&service_path);
                 if request.snapshot.is_some() && self.owner_elsewhere(&key, &sender) {
                     registered.owned_elsewhere.push(key);
                     continue;
                 }
-                let parts =
-                    Parts { entity, attributes: attributes.clone(), metadata: metadata.0.clone(), url: providing_application.clone() };
+                let parts = Parts {
+                    entity,
+                    other_types: other_types.iter().map(|name| Name::new(name)).collect(),
+                    attributes: attributes.clone(),
+                    metadata: metadata.0.clone(),
+                    url: providing_application.clone(),
+                };
                 let registration = self.assemble(key, parts, &sender);
                 // Upstream's brokers forget their subscriptions when they restart; hearing of an entity again makes
                 // others renew theirs.
@@ -90,7 +106,7 @@ impl State {
 
     fn deregister(&mut self, removed: &RemovedEntity, sender: &Sender) {
         let tenant = if removed.tenant.is_empty() { sender.tenant.clone() } else { Tenant(removed.tenant.clone()) };
-        let key = EntityRef { tenant, id: removed.id.clone() };
+        let key = EntityRef::new(tenant, removed.id.clone()).at(&removed.service_path);
         if !self.owner_is_another(&key, sender) {
             self.remove(&key);
         }
@@ -127,7 +143,8 @@ impl State {
         };
         let attributes = self.share(&entity_type, parts.attributes);
         let expires = sender.ends.filter(|_| self.brokers.of(&owner).is_none());
-        Registration { attributes, expires, ..Registration::new(key, entity_type, owner) }.with_metadata(metadata)
+        let other_types = parts.other_types;
+        Registration { attributes, expires, other_types, ..Registration::new(key, entity_type, owner) }.with_metadata(metadata)
     }
 
     fn end_snapshot(&mut self, id: &SmolStr, generation: u64) {
@@ -172,6 +189,7 @@ impl Sender {
 /// What a request says of one entity.
 struct Parts {
     entity: EntityId,
+    other_types: Box<[Name]>,
     attributes: Vec<fogflow_ngsi::v1::availability::RegistrationAttribute>,
     metadata: Vec<fogflow_ngsi::Attribute>,
     url: SmolStr,

@@ -50,6 +50,7 @@ pub fn routes(body_limit: usize) -> Routes<Engine> {
         .post("/NGSI9/registerContext", Access::Anyone, "Registers the devices of an IoT agent", southbound::register)
         .get("/NGSI9/registration/{id}", Access::Anyone, "The registration of a device", southbound::show)
         .delete("/NGSI9/registration/{id}", Access::Anyone, "Ends the registration of a device", southbound::delete)
+        .with_trailing_slash()
         .body_limit(body_limit)
         .errors(reply::error)
 }
