@@ -1,13 +1,13 @@
 //! Which brokers are there. A broker keeps its registrations by a lease that heartbeats renew. Pure: time comes in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fogflow_ngsi::Timestamp;
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::Owner;
+use crate::model::{EntityRef, Owner};
 
 /// How many heartbeats may be missed before the lease ends.
 const MISSED_BEATS: i64 = 3;
@@ -30,12 +30,21 @@ pub enum Presence {
 }
 
 /// A full re-registration that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenSnapshot {
     /// The broker's generation.
     pub generation: u64,
+    /// Tells it from an earlier one of the same generation.
+    pub round: SmolStr,
     /// The index's mark since the first part.
+    #[serde(skip)]
     pub mark: u32,
+    /// What other replicas of discovery were told in it.
+    #[serde(skip)]
+    pub told_elsewhere: HashSet<EntityRef, RandomState>,
+    /// The stored lists of what each replica was told.
+    #[serde(skip)]
+    pub parts: Vec<SmolStr>,
 }
 
 /// A broker. The fields that a restart of discovery must not forget are the stored ones.
@@ -61,8 +70,8 @@ pub struct Broker {
     /// Whether it shall register in full again although `complete` is its generation: it was away for a while.
     #[serde(skip)]
     pub stale: bool,
-    /// Its re-registration, if one is under way.
-    #[serde(skip)]
+    /// Its re-registration, if one is under way. Only replicas that share a store find it there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<OpenSnapshot>,
 }
 
@@ -113,6 +122,18 @@ impl Brokers {
         broker.id = id.clone();
         broker.last_seen = now;
         self.all.insert(id, broker);
+    }
+
+    /// Another replica has heard of this broker.
+    pub fn seen_elsewhere(&mut self, id: &str, now: Timestamp) {
+        if let Some(broker) = self.all.get_mut(id) {
+            broker.last_seen = broker.last_seen.max(now);
+        }
+    }
+
+    /// Nobody could be heard for a while: silence until now proves nothing.
+    pub fn excuse_silence(&mut self, now: Timestamp) {
+        self.all.values_mut().for_each(|broker| broker.last_seen = broker.last_seen.max(now));
     }
 
     /// One broker.

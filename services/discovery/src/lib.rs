@@ -3,6 +3,7 @@
 //! ```text
 //! api (HTTP) -> registry (one lock, durable) -> index: get and watch -> events -> queues -> notifier -> subscribers
 //!                      ^ clock: leases, durations
+//!                      ^ store: what other replicas were told
 //! ```
 
 pub mod api;
@@ -21,13 +22,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::middleware::from_fn_with_state;
 use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls};
-use fogflow_config::{Config, Durability};
+use fogflow_config::{Config, Consistency, Durability, StoreEngine};
 use fogflow_store::SharedStore;
 
 use api::Api;
 use clock::Clock;
 use notify::Notifier;
+use registry::Others;
+use registry::duty::Watch;
 
 /// How often leases and durations are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -57,16 +61,33 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let ready = process.readiness.part("registrations");
     let clock = Clock::default();
     let heartbeat = u64::from(config.broker.heartbeat_interval);
-    let registry = Arc::new(registry::load(&store, heartbeat, clock.now()).await?);
+    // Only a store on a server has other processes.
+    let others = if config.store_of("discovery").engine == StoreEngine::Embedded { Others::None } else { Others::Possible };
+    let (registry, replica) = registry::load(&store, heartbeat, clock, others).await?;
     let metrics = metrics::Metrics::register(&process.metrics)?;
 
     let api = Api { registry: Arc::clone(&registry), clock };
     let router = api::routes().store_export(&store, &[], process).build(api, process, &Security::from_config(&config)?);
+    let router = match (others, config.broker.consistency) {
+        (Others::Possible, Consistency::Strong) => router.layer(from_fn_with_state(replica.follower(), api::fresh::before)),
+        _ => router,
+    };
     let address = SocketAddr::new(config.listen_ip(), config.discovery.http_port);
     let secure = SocketAddr::new(config.listen_ip(), config.discovery.https_port);
     let address = serve(process, "discovery", address, router.clone()).await?;
     serve_tls(process, "discovery", secure, router, &config).await?;
 
+    let mut watch = (others == Others::Possible).then(|| {
+        // The same after a restart, which then need not wait for its own lease to end; another for each replica.
+        let holder = format!("discovery/{}/{address}", rustix::system::uname().nodename().to_string_lossy());
+        Watch::new(Arc::clone(&registry), Arc::clone(&store), replica.follower(), clock, holder)
+    });
+    if others == Others::Possible {
+        let shutdown = process.shutdown.clone();
+        process.tasks.spawn_critical("discovery replica", async move {
+            replica.follow(async move { shutdown.cancelled().await }).await.context("following the store")
+        });
+    }
     let (writer, shutdown) = (Arc::clone(&registry), process.shutdown.clone());
     process.tasks.spawn_critical("discovery storage", async move {
         let stored = registry::write_behind(&writer, &store, shutdown).await;
@@ -79,8 +100,17 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let shutdown = process.shutdown.clone();
     process.tasks.spawn_critical("discovery leases", async move {
         while tokio::time::timeout(TICK, shutdown.cancelled()).await.is_err() {
-            registry.tick(clock.now());
+            let is_on_duty = match &mut watch {
+                Some(watch) => watch.round().await,
+                None => true,
+            };
+            if is_on_duty {
+                registry.tick(clock.now());
+            }
             metrics.show(registry.counts());
+        }
+        if let Some(watch) = watch {
+            watch.end().await;
         }
         Ok(())
     });

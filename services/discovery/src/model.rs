@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use fogflow_ngsi::v1::availability::RegistrationAttribute;
 use fogflow_ngsi::{Attribute, Name, Tenant, Timestamp};
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::geometry::Location;
 
 /// What identifies a registered entity.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntityRef {
     /// The tenant; empty for the default one.
     pub tenant: Tenant,

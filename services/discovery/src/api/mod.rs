@@ -2,6 +2,7 @@
 
 mod availability;
 mod brokers;
+pub mod fresh;
 mod registration;
 mod reply;
 mod tenant;

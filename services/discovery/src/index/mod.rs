@@ -147,6 +147,11 @@ impl Index {
         found.into_iter()
     }
 
+    /// Every registration, also of lost owners, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Registration>> {
+        self.slots.iter().flatten().map(|slot| &slot.registration)
+    }
+
     /// Whether the owner of a registration is there.
     #[must_use]
     pub fn is_available(&self, registration: &Registration) -> bool {

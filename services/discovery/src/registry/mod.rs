@@ -1,7 +1,9 @@
 //! The directory service itself: the state behind one lock, what is asked of it, and the hand-over to storage and notifier.
 
+pub mod duty;
 mod persist;
 mod register;
+mod replica;
 mod state;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use smol_str::{SmolStr, ToSmolStr};
 use tokio::sync::{Notify, watch};
 
 use crate::brokers::{Broker, Presence};
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::filter::Filter;
 use crate::index::{Directory, Found};
 use crate::model::{EntityRef, Registration};
@@ -24,6 +26,7 @@ use crate::notify::queue::{Batch, Next, Queue};
 use persist::Progress;
 pub use persist::{load, write_behind};
 pub use register::Registered;
+pub use replica::{Others, Replica};
 use state::{State, Subscription};
 
 /// How many changed entities may wait for one subscriber before they are replaced by a snapshot.
@@ -76,18 +79,20 @@ pub struct Registry {
     ready: Notify,
     progress: watch::Sender<Progress>,
     epoch: SmolStr,
+    clock: Clock,
 }
 
 impl Registry {
     /// An empty one. `epoch` names the store behind it.
     #[must_use]
-    pub fn new(heartbeat_seconds: u64, epoch: &str) -> Self {
+    pub fn new(heartbeat_seconds: u64, epoch: &str, clock: Clock) -> Self {
         Registry {
             state: RwLock::new(State::new(heartbeat_seconds)),
             changed: Notify::new(),
             ready: Notify::new(),
             progress: watch::Sender::new(Progress::default()),
             epoch: SmolStr::new(epoch),
+            clock,
         }
     }
 
@@ -252,7 +257,12 @@ impl Registry {
     pub fn next_batch(&self, id: &SmolStr, incarnation: u64) -> Option<(SmolStr, Batch)> {
         let mut guard = self.state.write();
         let state = &mut *guard;
+        let is_on_duty = state.duty.is_on();
         let subscription = state.subscriptions.get_mut(id).filter(|subscription| subscription.incarnation == incarnation)?;
+        if !is_on_duty {
+            subscription.sending = false;
+            return None;
+        }
         loop {
             match subscription.queue.next(BATCH) {
                 Next::Send(batch) => return Some((subscription.request.reference.clone(), batch)),
@@ -324,6 +334,7 @@ impl State {
     ) {
         let id = request.subscription_id.clone();
         let found = self.index.watch(id.clone(), filter);
+        let is_on_duty = self.duty.is_on();
         self.incarnations += 1;
         let incarnation = self.incarnations;
         let subscription = self.subscriptions.entry(id.clone()).or_insert_with(|| Subscription {
@@ -334,11 +345,15 @@ impl State {
             incarnation,
             sending: false,
             failing_since: None,
+            even_if_empty,
         });
         subscription.request = request;
         subscription.expires = expires;
         subscription.failing_since = None;
-        subscription.queue.fill(found, even_if_empty);
+        subscription.even_if_empty = even_if_empty;
+        if is_on_duty {
+            subscription.queue.fill(found, even_if_empty);
+        }
         self.dirty.subscriptions.insert(id.clone());
         self.version += 1;
         self.call_for_sending(&id);

@@ -1,8 +1,10 @@
 //! Durability: changes are written behind, in batches, and a request waits for its own.
 //!
 //! The writer takes the names of what has changed and writes its present state, so that writes of one document cannot
-//! overtake each other, and a document that changes faster than the disk writes is written less often.
+//! overtake each other, and a document that changes faster than the disk writes is written less often. Other replicas
+//! take the changes from the store's feed (see [`super::replica`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,14 +19,19 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Registry;
+use super::duty::Duty;
+use super::replica::{Crossing, Others, Replica};
 use super::state::{Dirty, State};
-use crate::brokers::{Broker, Presence};
-use crate::filter::Filter;
+use crate::clock::Clock;
 use crate::model::{EntityRef, Owner, Registration};
 
-const REGISTRATION: &str = "registration";
-const SUBSCRIPTION: &str = "subscription";
-const BROKER: &str = "broker";
+pub(super) const REGISTRATION: &str = "registration";
+pub(super) const SUBSCRIPTION: &str = "subscription";
+pub(super) const BROKER: &str = "broker";
+/// That a broker was heard of. Apart from the broker, so that a heartbeat never overwrites what another replica learns.
+pub(super) const BEAT: &str = "beat";
+/// What was told in an unfinished re-registration.
+pub(super) const PART: &str = "part";
 const META: &str = "meta";
 /// Documents of one page when loading, and of one commit.
 const PAGE: usize = 4096;
@@ -45,17 +52,30 @@ pub(super) struct Progress {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredRegistration {
+pub(super) struct StoredRegistration {
     registration: ContextRegistration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredSubscription {
-    subscription: SubscribeContextAvailabilityRequest,
+pub(super) struct StoredSubscription {
+    pub(super) subscription: SubscribeContextAvailabilityRequest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) even_if_empty: bool,
+}
+
+/// What one replica was told in a re-registration that may go on at another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StoredPart {
+    /// Whose.
+    pub(crate) broker: SmolStr,
+    /// See [`crate::brokers::OpenSnapshot::round`].
+    pub(crate) round: SmolStr,
+    /// Which entities.
+    pub(crate) told: Vec<EntityRef>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,50 +98,20 @@ pub(super) async fn wait(mut progress: watch::Receiver<Progress>, version: u64) 
 ///
 /// # Errors
 /// If the store cannot be read or holds what cannot be understood.
-pub async fn load(store: &SharedStore, heartbeat_seconds: u64, now: Timestamp) -> anyhow::Result<Registry> {
-    let registry = Registry::new(heartbeat_seconds, &identity(store).await?);
-    for document in scan(store, BROKER).await? {
-        let broker: Broker = parse(&document)?;
-        registry.state.write().brokers.restore(document.key.id, broker, now);
-    }
-    let mut after = None;
-    loop {
-        let page = store.scan(None, REGISTRATION, after.as_ref(), PAGE).await.context("reading the registrations")?;
-        after = page.documents.last().map(|document| document.key.clone());
+pub async fn load(store: &SharedStore, heartbeat_seconds: u64, clock: Clock, others: Others) -> anyhow::Result<(Arc<Registry>, Replica)> {
+    let registry = Registry::new(heartbeat_seconds, &identity(store).await?, clock);
+    if others == Others::Possible {
         let mut state = registry.state.write();
-        for document in page.documents {
-            let stored: StoredRegistration = parse(&document)?;
-            let registration = restore(&mut state, document.key, stored);
-            state.put(registration, false);
-        }
-        // What was read need not be written.
-        state.dirty = Dirty::default();
-        if !page.more {
-            break;
-        }
+        state.crossing = Some(Crossing::default());
+        state.duty = Duty::Off;
     }
-    let away: Vec<SmolStr> = {
-        let state = registry.state.read();
-        state.brokers.iter().filter(|broker| broker.presence != Presence::Present).map(|broker| broker.id.clone()).collect()
-    };
-    for id in away {
-        registry.state.write().show_according_to_presence(&id);
-    }
-    for document in scan(store, SUBSCRIPTION).await? {
-        let stored: StoredSubscription = parse(&document)?;
-        let id = document.key.id;
-        match Filter::of_subscription(&stored.subscription) {
-            Ok(filter) => registry.state.write().subscribe(stored.subscription, filter, stored.expires, true, now),
-            Err(reason) => tracing::error!(subscription = %id, %reason, "a stored availability subscription is not understood and rests"),
-        }
-    }
-    let mut state = registry.state.write();
-    state.dirty = Dirty::default();
-    let version = state.version;
-    drop(state);
+    let registry = Arc::new(registry);
+    let mut replica = Replica::new(Arc::clone(&registry), Arc::clone(store), clock);
+    replica.load().await.context("reading what is stored")?;
+    let version = registry.state.read().version;
     registry.progress.send_modify(|progress| progress.durable = version);
     registry.ready.notify_one();
-    Ok(registry)
+    Ok((registry, replica))
 }
 
 /// Stores changes until shutdown, and what is left then.
@@ -166,7 +156,11 @@ async fn store_the_rest(registry: &Registry, store: &SharedStore) -> anyhow::Res
 async fn store_changes(registry: &Registry, store: &SharedStore) -> Result<bool, StoreError> {
     let (mut dirty, version) = {
         let mut state = registry.state.write();
-        (std::mem::take(&mut state.dirty), state.version)
+        let dirty = std::mem::take(&mut state.dirty);
+        if let Some(crossing) = &mut state.crossing {
+            crossing.begin(keys(&dirty));
+        }
+        (dirty, state.version)
     };
     if dirty.is_empty() {
         registry.progress.send_if_modified(|progress| std::mem::replace(&mut progress.durable, version) != version);
@@ -175,53 +169,75 @@ async fn store_changes(registry: &Registry, store: &SharedStore) -> Result<bool,
     while !dirty.is_empty() {
         let part = take(&mut dirty, PAGE);
         let writes = writes(&registry.state.read(), &part);
-        if let Err(error) = store.commit(Batch::independent(writes)).await {
-            let mut state = registry.state.write();
-            for left in [part, dirty] {
-                state.dirty.registrations.extend(left.registrations);
-                state.dirty.subscriptions.extend(left.subscriptions);
-                state.dirty.brokers.extend(left.brokers);
+        let written: Vec<Key> = writes.iter().map(|write| write.key.clone()).collect();
+        match store.commit(Batch::independent(writes)).await {
+            Ok(outcomes) => registry.settled(written, &outcomes),
+            Err(error) => {
+                let mut state = registry.state.write();
+                state.dirty.take_back(part);
+                state.dirty.take_back(dirty);
+                if let Some(crossing) = &mut state.crossing {
+                    crossing.give_up();
+                }
+                drop(state);
+                registry.progress.send_modify(|progress| {
+                    progress.failed = version;
+                    progress.reason = error.to_string();
+                });
+                return Err(error);
             }
-            drop(state);
-            registry.progress.send_modify(|progress| {
-                progress.failed = version;
-                progress.reason = error.to_string();
-            });
-            return Err(error);
         }
     }
     registry.progress.send_modify(|progress| progress.durable = version);
     Ok(true)
 }
 
-/// Splits off at most `limit` names.
+/// Splits off at most `limit` registrations, with all of the rest, which is few.
 fn take(dirty: &mut Dirty, limit: usize) -> Dirty {
-    let mut part = Dirty::default();
     let names: Vec<EntityRef> = dirty.registrations.iter().take(limit).cloned().collect();
-    for name in names {
-        dirty.registrations.remove(&name);
-        part.registrations.insert(name);
-    }
-    // There are few of these.
-    part.subscriptions = std::mem::take(&mut dirty.subscriptions);
-    part.brokers = std::mem::take(&mut dirty.brokers);
-    part
+    let registrations = names.into_iter().filter_map(|name| dirty.registrations.take(&name)).collect();
+    let rest = Dirty { registrations: std::mem::take(&mut dirty.registrations), ..Dirty::default() };
+    Dirty { registrations, ..std::mem::replace(dirty, rest) }
+}
+
+/// The documents of these names.
+fn keys(names: &Dirty) -> impl Iterator<Item = Key> {
+    let subscriptions = names.subscriptions.iter().map(|id| key(SUBSCRIPTION, id));
+    let brokers = names.brokers.iter().map(|id| key(BROKER, id));
+    let beats = names.beats.iter().map(|id| key(BEAT, id));
+    let parts = names.parts.keys().map(|id| key(PART, id));
+    names.registrations.iter().map(registration_key).chain(subscriptions).chain(brokers).chain(beats).chain(parts)
+}
+
+pub(super) fn registration_key(name: &EntityRef) -> Key {
+    Key { collection: REGISTRATION.into(), tenant: name.tenant.0.clone(), id: document_id(name) }
 }
 
 fn writes(state: &State, names: &Dirty) -> Vec<Write> {
     let registrations = names.registrations.iter().map(|name| {
         let value = state.index.registration(name).map(|registration| to_json(&StoredRegistration::from(&**registration)));
-        (Key { collection: REGISTRATION.into(), tenant: name.tenant.0.clone(), id: document_id(name) }, value)
+        (registration_key(name), value)
     });
     let subscriptions = names.subscriptions.iter().map(|id| {
-        let value = state
-            .subscriptions
-            .get(id)
-            .map(|subscription| to_json(&StoredSubscription { subscription: subscription.request.clone(), expires: subscription.expires }));
+        let value = state.subscriptions.get(id).map(|subscription| {
+            to_json(&StoredSubscription {
+                subscription: subscription.request.clone(),
+                expires: subscription.expires,
+                even_if_empty: subscription.even_if_empty,
+            })
+        });
         (key(SUBSCRIPTION, id), value)
     });
     let brokers = names.brokers.iter().map(|id| (key(BROKER, id), state.brokers.get(id).map(to_json)));
-    registrations.chain(subscriptions).chain(brokers).map(|(key, value)| Write { key, expect: Expect::Any, value }).collect()
+    let beats = names.beats.iter().map(|id| (key(BEAT, id), Some(Bytes::from_static(b"{}"))));
+    let parts = names.parts.iter().map(|(id, part)| (key(PART, id), part.as_ref().map(to_json)));
+    registrations
+        .chain(subscriptions)
+        .chain(brokers)
+        .chain(beats)
+        .chain(parts)
+        .map(|(key, value)| Write { key, expect: Expect::Any, value })
+        .collect()
 }
 
 fn to_json<T: Serialize>(value: &T) -> Bytes {
@@ -233,21 +249,9 @@ fn key(collection: &'static str, id: &SmolStr) -> Key {
     Key { collection: collection.into(), tenant: SmolStr::default(), id: id.clone() }
 }
 
-fn parse<'a, T: Deserialize<'a>>(document: &'a Document) -> anyhow::Result<T> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(document: &'a Document) -> anyhow::Result<T> {
     let value = document.value.as_deref().unwrap_or_default();
     serde_json::from_slice(value).with_context(|| format!("the stored {} {:?} is damaged", document.key.collection, document.key.id))
-}
-
-async fn scan(store: &SharedStore, collection: &str) -> anyhow::Result<Vec<Document>> {
-    let mut documents: Vec<Document> = Vec::new();
-    loop {
-        let after = documents.last().map(|document| document.key.clone());
-        let page = store.scan(None, collection, after.as_ref(), PAGE).await.with_context(|| format!("reading every {collection}"))?;
-        documents.extend(page.documents);
-        if !page.more {
-            return Ok(documents);
-        }
-    }
 }
 
 /// The id that this store was given when it was first opened.
@@ -280,7 +284,7 @@ fn document_id(key: &EntityRef) -> SmolStr {
 }
 
 /// What [`document_id`] has written; a path has no spaces.
-fn entity_of(document: Key) -> EntityRef {
+pub(super) fn entity_of(document: Key) -> EntityRef {
     let tenant = Tenant(document.tenant);
     match document.id.split_once(' ').filter(|_| document.id.starts_with('/')) {
         Some((path, id)) => EntityRef { tenant, id: id.into(), path: path.into() },
@@ -308,12 +312,13 @@ impl From<&Registration> for ContextRegistration {
     }
 }
 
-fn restore(state: &mut State, key: Key, stored: StoredRegistration) -> Registration {
+pub(super) fn restore(state: &mut State, key: Key, stored: StoredRegistration) -> Registration {
     let StoredRegistration { registration: wire, expires } = stored;
     let entity_type = wire.entities.first().map_or_else(|| Name::new(""), |entity| Name::new(&entity.entity_type));
     let broker = Some(wire.broker_id).filter(|id| !id.is_empty());
     let owner = state.index.shared_owner(Owner { broker, url: wire.providing_application });
     let attributes = state.share(&entity_type, wire.attributes);
     let other_types = wire.other_types.iter().map(|name| Name::new(name)).collect();
-    Registration { attributes, expires, other_types, ..Registration::new(entity_of(key), entity_type, owner) }.with_metadata(wire.metadata.0)
+    Registration { attributes, expires, other_types, ..Registration::new(entity_of(key), entity_type, owner) }
+        .with_metadata(wire.metadata.0)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use fogflow_ngsi::v1::EntityId;
 use fogflow_ngsi::v1::availability::{ContextRegistration, RegisterContextRequest, RemovedEntity, Snapshot};
 use fogflow_ngsi::{Name, Tenant, Timestamp};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, ToSmolStr as _};
 
+use super::persist::StoredPart;
 use super::state::State;
 use crate::brokers::{OpenSnapshot, Presence};
 use crate::clock;
@@ -62,16 +63,17 @@ impl State {
         if let Some(broker) = &sender.broker {
             self.sign_of_life(broker, &sender.url, sender.generation, now);
             if request.snapshot == Some(Snapshot::Begin) {
-                let open = OpenSnapshot { generation: request.generation, mark: self.index.begin_snapshot() };
-                if let Some(broker) = self.brokers.get_mut(broker) {
-                    broker.snapshot = Some(open);
-                }
+                let round = uuid::Uuid::new_v4().to_smolstr();
+                let mark = self.index.begin_snapshot();
+                let open = OpenSnapshot { generation: request.generation, round, mark, ..OpenSnapshot::default() };
+                self.open_snapshot(broker, open);
             }
         }
         for removed in &request.removed {
             self.deregister(removed, &sender);
         }
         let mut registered = Registered::default();
+        let mut told = Vec::new();
         for registration in request.registrations {
             let ContextRegistration { entities, attributes, metadata, providing_application, tenant, service_path, other_types, .. } =
                 registration;
@@ -89,6 +91,9 @@ impl State {
                     metadata: metadata.0.clone(),
                     url: providing_application.clone(),
                 };
+                if request.snapshot.is_some() && self.crossing.is_some() {
+                    told.push(key.clone());
+                }
                 let registration = self.assemble(key, parts, &sender);
                 // Upstream's brokers forget their subscriptions when they restart; hearing of an entity again makes
                 // others renew theirs.
@@ -96,6 +101,7 @@ impl State {
             }
         }
         if let Some(broker) = &sender.broker {
+            self.note_part(broker, told);
             if request.snapshot == Some(Snapshot::End) {
                 self.end_snapshot(broker, request.generation);
             }
@@ -147,6 +153,30 @@ impl State {
         Registration { attributes, expires, other_types, ..Registration::new(key, entity_type, owner) }.with_metadata(metadata)
     }
 
+    /// A re-registration begins, in place of one that was not ended.
+    fn open_snapshot(&mut self, id: &SmolStr, open: OpenSnapshot) {
+        let Some(broker) = self.brokers.get_mut(id) else { return };
+        let before = broker.snapshot.replace(open);
+        if self.crossing.is_some() {
+            self.dirty.parts.extend(before.into_iter().flat_map(|before| before.parts).map(|part| (part, None)));
+            self.dirty.brokers.insert(id.clone());
+            self.version += 1;
+        }
+    }
+
+    /// Lets other replicas know what this one was told in a re-registration, most of which is no change.
+    fn note_part(&mut self, id: &SmolStr, told: Vec<EntityRef>) {
+        let Some(open) = self.brokers.get_mut(id).and_then(|broker| broker.snapshot.as_mut()) else { return };
+        if told.is_empty() {
+            return;
+        }
+        let part = uuid::Uuid::new_v4().to_smolstr();
+        open.parts.push(part.clone());
+        let stored = StoredPart { broker: id.clone(), round: open.round.clone(), told };
+        self.dirty.parts.insert(part, Some(stored));
+        self.version += 1;
+    }
+
     fn end_snapshot(&mut self, id: &SmolStr, generation: u64) {
         let Some(broker) = self.brokers.get_mut(id) else { return };
         // Without its beginning (discovery restarted in the middle) it says nothing about what is missing.
@@ -154,7 +184,11 @@ impl State {
         broker.complete = Some(generation);
         broker.stale = false;
         let broker = &*broker;
-        let older = self.index.older_than(open.mark, |owner| broker.is(owner));
+        let mut older = self.index.older_than(open.mark, |owner| broker.is(owner));
+        older.retain(|key| !open.told_elsewhere.contains(key));
+        if self.crossing.is_some() {
+            self.dirty.parts.extend(open.parts.into_iter().map(|part| (part, None)));
+        }
         tracing::info!(broker = %id, generation, dropped = older.len(), "the broker has registered everything");
         for key in older {
             self.remove(&key);

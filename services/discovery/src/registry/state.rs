@@ -13,6 +13,10 @@ use crate::index::{Directory, Event, Index};
 use crate::model::{BROKER_TYPE, EntityRef, Owner, Registration};
 use crate::notify::queue::Queue;
 
+use super::duty::Duty;
+use super::persist::StoredPart;
+use super::replica::Crossing;
+
 /// An availability subscription.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -28,19 +32,40 @@ pub(crate) struct Subscription {
     pub(crate) sending: bool,
     /// Since when no notification has got through, if none has.
     pub(crate) failing_since: Option<Timestamp>,
+    /// Whether the subscriber wants to hear that nothing matches.
+    pub(crate) even_if_empty: bool,
 }
 
 /// What has changed since it was last stored.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Dirty {
     pub(crate) registrations: HashSet<EntityRef, RandomState>,
     pub(crate) subscriptions: HashSet<SmolStr, RandomState>,
     pub(crate) brokers: HashSet<SmolStr, RandomState>,
+    /// Brokers of which other replicas have to be told that they are there.
+    pub(crate) beats: HashSet<SmolStr, RandomState>,
+    /// Parts of re-registrations by their ids; `None` to be deleted.
+    pub(crate) parts: HashMap<SmolStr, Option<StoredPart>, RandomState>,
 }
 
 impl Dirty {
     pub(crate) fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.subscriptions.is_empty() && self.brokers.is_empty()
+        self.registrations.is_empty()
+            && self.subscriptions.is_empty()
+            && self.brokers.is_empty()
+            && self.beats.is_empty()
+            && self.parts.is_empty()
+    }
+
+    /// Takes back what could not be stored. What has changed meanwhile stays.
+    pub(crate) fn take_back(&mut self, other: Dirty) {
+        self.registrations.extend(other.registrations);
+        self.subscriptions.extend(other.subscriptions);
+        self.brokers.extend(other.brokers);
+        self.beats.extend(other.beats);
+        for (id, part) in other.parts {
+            self.parts.entry(id).or_insert(part);
+        }
     }
 }
 
@@ -60,6 +85,10 @@ pub(crate) struct State {
     /// Subscriptions that have something to be sent and nobody at work on it.
     pub(crate) ready: Vec<(SmolStr, u64)>,
     pub(crate) incarnations: u64,
+    /// Whether this replica is the one that notifies.
+    pub(crate) duty: Duty,
+    /// Own writes that may meet those of other replicas; `None` where there are no others.
+    pub(crate) crossing: Option<Crossing>,
 }
 
 impl State {
@@ -74,11 +103,16 @@ impl State {
             version: 0,
             ready: Vec::new(),
             incarnations: 0,
+            duty: Duty::Always,
+            crossing: None,
         }
     }
 
-    /// Queues events for their subscribers.
+    /// Queues events for their subscribers, if this replica is the one to tell them.
     pub(crate) fn dispatch(&mut self, events: Vec<Event>) {
+        if !self.duty.is_on() {
+            return;
+        }
         for event in events {
             let id = event.subscription.clone();
             if let Some(subscription) = self.subscriptions.get_mut(&id) {
@@ -114,6 +148,10 @@ impl State {
                 self.endings.remove(&(end, key.clone()));
             }
             self.endings.extend(registration.expires.map(|end| (end, key.clone())));
+            self.dirty.registrations.insert(key);
+            self.version += 1;
+        } else if announce && self.crossing.is_some() {
+            // The replica that notifies has to hear of it.
             self.dirty.registrations.insert(key);
             self.version += 1;
         }
@@ -161,6 +199,9 @@ impl State {
         let sign = self.brokers.sign_of_life(id, url, generation, now);
         if sign.stored {
             self.dirty.brokers.insert(id.clone());
+            self.version += 1;
+        } else if self.crossing.is_some() {
+            self.dirty.beats.insert(id.clone());
             self.version += 1;
         }
         if sign.returned {

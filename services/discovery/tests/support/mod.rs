@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fogflow_chassis::Process;
 use fogflow_config::Config;
-use fogflow_store::SharedStore;
 use fogflow_store::memory::MemoryStore;
+use fogflow_store::{Batch, Document, Feed, Key, Lease, Outcome, Page, Sequence, SharedStore, Store, StoreError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -43,6 +44,19 @@ impl Node {
         config.broker.heartbeat_interval = heartbeat_interval;
         let process = Process::new("discovery-test");
         let running = fogflow_discovery::start_with(Arc::new(config), &process, store).await.unwrap();
+        Node { _dir: Some(dir), ..Self::at(running.address, process) }
+    }
+
+    /// One of several on this store, which stands for one on a server.
+    pub async fn start_replica(store: &SharedStore, heartbeat_interval: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.broker.heartbeat_interval = heartbeat_interval;
+        config.store.engine = fogflow_config::StoreEngine::Postgres;
+        let process = Process::new("discovery-test");
+        // Closing one replica's store leaves the server there for the others.
+        let own = Arc::new(OfOne(Arc::clone(store)));
+        let running = fogflow_discovery::start_with(Arc::new(config), &process, own).await.unwrap();
         Node { _dir: Some(dir), ..Self::at(running.address, process) }
     }
 
@@ -139,6 +153,43 @@ pub fn cars() -> Value {
 
 fn ids(registration: &Value) -> Vec<String> {
     registration["entities"].as_array().unwrap().iter().map(|entity| entity["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// One replica's access to a store that others use, too: closing it closes only that.
+struct OfOne(SharedStore);
+
+#[async_trait]
+impl Store for OfOne {
+    async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
+        self.0.commit(batch).await
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Document>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn scan(&self, tenant: Option<&str>, collection: &str, after: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+        self.0.scan(tenant, collection, after, limit).await
+    }
+    async fn collections(&self) -> Result<Vec<String>, StoreError> {
+        self.0.collections().await
+    }
+    async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
+        self.0.feed(from, limit).await
+    }
+    async fn head(&self) -> Result<Sequence, StoreError> {
+        self.0.head().await
+    }
+    fn head_hint(&self) -> tokio::sync::watch::Receiver<Sequence> {
+        self.0.head_hint()
+    }
+    async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Lease, StoreError> {
+        self.0.lease(name, holder, ttl).await
+    }
+    async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        self.0.release(name, holder).await
+    }
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A subscriber that writes down what it is told.
