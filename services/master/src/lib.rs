@@ -153,8 +153,7 @@ async fn until_shutdown(shutdown: CancellationToken, work: BoxFuture<'static, an
 
 fn identity(config: &Config) -> Identity {
     let id = config.master_id();
-    let instance = config.instance.as_str();
-    let queue = if instance.is_empty() || instance == "0" { id.clone() } else { format!("{id}.{instance}") };
+    let queue = queue_name(config, &id);
     let place = &config.physical_location;
     Identity {
         holder: format!("{queue}/{}", uuid::Uuid::new_v4()),
@@ -164,6 +163,19 @@ fn identity(config: &Config) -> Identity {
             agent: config.master_agent_url(),
         },
         queue,
+    }
+}
+
+/// Every master hears everything, so each has a queue of its own. Replicas of one name are told apart by where they run; a
+/// queue that is left behind ends by itself.
+fn queue_name(config: &Config, id: &str) -> String {
+    match config.instance.as_str() {
+        "" | "0" if config.store_of("master").engine == StoreEngine::Embedded => id.to_owned(),
+        "" | "0" => {
+            let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            format!("{id}@{machine}/{}:{}", config.listen_ip(), config.master.rest_api_port)
+        }
+        instance => format!("{id}.{instance}"),
     }
 }
 

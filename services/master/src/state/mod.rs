@@ -151,7 +151,11 @@ impl State {
 
     /// The designer's registry.
     pub fn set_registry(&mut self, registry: RegistrySnapshot) {
-        if self.registry.as_deref() == Some(&registry) {
+        // Replicas of the designer may count generations apart.
+        let same = |known: &RegistrySnapshot| {
+            known.operators == registry.operators && known.topologies == registry.topologies && known.intents == registry.intents
+        };
+        if self.registry.as_deref().is_some_and(same) {
             return;
         }
         self.planner.set_registry(&registry.operators, &registry.topologies, &registry.intents);
