@@ -86,7 +86,7 @@ class Charts(unittest.TestCase):
                 if not name.startswith(("Deployment/", "StatefulSet/", "Pod/")):
                     continue
                 for line in ("runAsNonRoot: true", "seccompProfile: {type: RuntimeDefault}", "allowPrivilegeEscalation: false", "capabilities: {drop: [ALL]}",
-                             "readOnlyRootFilesystem: true", "enableServiceLinks: false"):
+                             "readOnlyRootFilesystem: true"):
                     self.assertIn(line, part, name)
                 self.assertNotIn("hostPath", part, name)
                 self.assertEqual("automountServiceAccountToken: true" in part, name.endswith("-worker"), name)
