@@ -120,7 +120,10 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
         let (standby, shutdown) = (process.clone(), process.shutdown.clone());
         process.tasks.spawn_critical("worker/standby", async move {
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    messages.engine.retire();
+                    return Ok(());
+                }
                 active = messages.engine.activate() => active?,
             }
             begin(&messages, &standby, reports).await;
@@ -138,7 +141,7 @@ async fn begin(messages: &Arc<Messages>, process: &Process, reports: mpsc::Recei
     while let Err(error) = messages.table.restore().await {
         tracing::warn!(%error, "what this worker had cannot be read; that is tried again");
         tokio::select! {
-            () = process.shutdown.cancelled() => return,
+            () = process.shutdown.cancelled() => return messages.engine.retire(),
             () = tokio::time::sleep(RESTORE_AGAIN) => {}
         }
     }

@@ -58,7 +58,7 @@ impl Settings {
             location: Location { latitude: config.physical_location.latitude, longitude: config.physical_location.longitude },
             capacity: config.worker.capacity,
             host: config.my_hostip.clone(),
-            service_ip: if config.external_ip.is_empty() { config.my_hostip.clone() } else { config.external_ip.clone() },
+            service_ip: service_ip(config),
             broker_url: config.plain_broker_url(),
             engine: config.worker.container_management,
             start_actual_task: config.worker.start_actual_task,
@@ -73,5 +73,15 @@ impl Settings {
             subscription_check: Duration::from_secs(60),
             restart: RestartPolicy::default(),
         }
+    }
+}
+
+/// Where ports of tasks are reached from outside: on Kubernetes those that their Services are given.
+fn service_ip(config: &Config) -> String {
+    let of_services = config.worker.kubernetes.external_ips.first();
+    match of_services.filter(|_| config.worker.container_management == ContainerManagement::Kubernetes) {
+        Some(address) => address.clone(),
+        None if config.external_ip.is_empty() => config.my_hostip.clone(),
+        None => config.external_ip.clone(),
     }
 }

@@ -102,11 +102,16 @@ impl FakeBroker {
 
     /// Sends a notification to where a subscription says; the status of the answer.
     pub async fn notify(&self, subscription: &Subscription, entity: &str, temperature: f64) -> u16 {
+        self.try_notify(subscription, entity, temperature).await.unwrap()
+    }
+
+    /// [`FakeBroker::notify`], once, where the task may not be reached yet.
+    pub async fn try_notify(&self, subscription: &Subscription, entity: &str, temperature: f64) -> Result<u16, reqwest::Error> {
         let body = json!({"subscriptionId": "1", "originator": "", "contextResponses": [{
             "contextElement": {"entityId": {"type": "Temperature", "id": entity}, "attributes": [{"name": "temp", "type": "float", "value": temperature}]},
             "statusCode": {"code": 200, "reasonPhrase": "OK"}}]});
         let url = format!("{}/notifyContext", subscription.reference());
-        client().post(url).json(&body).send().await.unwrap().status().as_u16()
+        Ok(client().post(url).json(&body).send().await?.status().as_u16())
     }
 
     /// Waits until an entity of this id was published; its attributes by name.

@@ -51,8 +51,11 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_broker(FakeBroker::start().await, change).await
+    }
+
+    pub async fn with_broker(broker: FakeBroker, change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let broker = FakeBroker::start().await;
         let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         config.worker.http_port = 0;
         let mut settings = Settings::from_config(&config);
@@ -89,6 +92,11 @@ impl World {
         self.process.shutdown.cancel();
         let drained = self.process.tasks.drain(Duration::from_secs(15)).await;
         assert!(drained.unfinished.is_empty(), "still there: {:?}", drained.unfinished);
+    }
+
+    /// Removes what the worker has on this machine's disk.
+    pub fn forget_directory(&self) {
+        std::fs::remove_dir_all(&self.settings.directory).unwrap();
     }
 
     /// Starts a worker again on the same directory.

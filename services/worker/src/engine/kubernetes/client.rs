@@ -45,28 +45,42 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Cluster
 /// Makes calls, no faster than agreed.
 #[derive(Debug)]
 pub(crate) struct Calls {
+    pace: Pace,
+    /// When the next call would be due if all had been evenly spaced.
+    due: Mutex<Instant>,
+    first_pause: Duration,
+}
+
+/// How often calls are made.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
     /// Time between two calls in the long run.
     interval: Duration,
     burst: u32,
-    /// When the next call would be due if all had been evenly spaced (the generic cell rate algorithm).
-    due: Mutex<Instant>,
+}
+
+impl Pace {
+    fn new(per_second: u16) -> Self {
+        let per_second = u32::from(per_second.max(1));
+        Pace { interval: Duration::from_secs(1) / per_second, burst: per_second * 2 }
+    }
+
+    /// When a call may start that is wanted `now`; `due` moves on (the generic cell rate algorithm).
+    fn slot(self, due: &mut Instant, now: Instant) -> Instant {
+        let slot = (*due).max(now);
+        *due = slot + self.interval;
+        slot.checked_sub(self.interval * self.burst).map_or(now, |start| start.max(now))
+    }
 }
 
 impl Calls {
     /// At most `per_second` calls, after a burst of twice as many.
     pub(crate) fn new(per_second: u16) -> Self {
-        let per_second = u32::from(per_second.max(1));
-        Calls { interval: Duration::from_secs(1) / per_second, burst: per_second * 2, due: Mutex::new(Instant::now()) }
+        Calls { pace: Pace::new(per_second), due: Mutex::new(Instant::now()), first_pause: FIRST_PAUSE }
     }
 
     async fn turn(&self) {
-        let start = {
-            let mut due = self.due.lock();
-            let now = Instant::now();
-            let slot = (*due).max(now);
-            *due = slot + self.interval;
-            slot.checked_sub(self.interval * self.burst).unwrap_or(now)
-        };
+        let start = self.pace.slot(&mut self.due.lock(), Instant::now());
         tokio::time::sleep_until(start).await;
     }
 
@@ -80,7 +94,7 @@ impl Calls {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = self.first_pause;
         let mut attempt = 1;
         loop {
             self.turn().await;
@@ -145,23 +159,22 @@ mod tests {
         Error::Api(Box::new(status))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn calls_are_no_more_than_the_burst_and_then_the_rate() {
-        let calls = Calls::new(10);
-        let began = Instant::now();
-        for _ in 0..20 {
-            calls.make("x", || async { Ok(()) }).await.unwrap();
-        }
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        for _ in 0..31 {
-            calls.make("x", || async { Ok(()) }).await.unwrap();
-        }
-        assert_eq!(began.elapsed().as_secs(), 3);
+    #[test]
+    fn calls_are_no_more_than_the_burst_and_then_the_rate() {
+        let (pace, now) = (Pace::new(10), Instant::now());
+        let mut due = now;
+        let starts: Vec<Duration> = (0..51).map(|_| pace.slot(&mut due, now) - now).collect();
+        assert!(starts[..21].iter().all(Duration::is_zero), "{starts:?}");
+        assert_eq!((starts[30].as_millis(), starts[50].as_millis()), (1000, 3000));
+        // An hour later there is a burst again, and no more than one.
+        let later = now + Duration::from_secs(3600);
+        let again: Vec<Duration> = (0..22).map(|_| pace.slot(&mut due, later) - later).collect();
+        assert_eq!((again[20], again[21]), (Duration::ZERO, Duration::from_millis(100)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_busy_server_is_asked_again_and_a_refusal_is_final_in_its_own_words() {
-        let calls = Calls::new(10);
+        let calls = Calls { first_pause: Duration::from_millis(1), ..Calls::new(1000) };
         let count = AtomicU32::new(0);
         let busy = || async {
             let number = count.fetch_add(1, Ordering::Relaxed);

@@ -291,10 +291,16 @@ impl Engine for KubernetesEngine {
         };
         self.calls.make("its Deployment cannot be deleted", delete).await?;
         let is_gone = |view: &View| view.deployment.is_none() && view.pods.is_empty();
-        if self.wait_for(&name, ENDING, is_gone).await.is_none() {
+        let gone = tokio::select! {
+            // It ends without the worker.
+            () = self.process.shutdown.cancelled() => return Ok(()),
+            gone = self.wait_for(&name, ENDING, is_gone) => gone,
+        };
+        if gone.is_none() {
             let pods: Vec<String> = self.views.get(&name).pods.into_iter().map(|(pod, view)| format!("{pod} on {}", view.node)).collect();
             tracing::warn!(task = task_id, ?pods, "its pod does not end; the node may be lost");
         }
+        self.views.tidy(&name);
         Ok(())
     }
 

@@ -67,3 +67,31 @@ fn differences(instance: &mut Instance, told: &mut Option<(TaskState, String)>, 
     }
     news
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(state: TaskState, reason: &str, run: Option<&str>) -> Option<Status> {
+        Some(Status { state, reason: reason.to_owned(), run: run.map(str::to_owned) })
+    }
+
+    #[test]
+    fn a_new_run_is_told_before_what_it_does_and_nothing_is_told_twice() {
+        let mut instance = Instance { task_id: "t".to_owned(), handle: String::new(), endpoint: "e".to_owned(), adopted: true };
+        let mut told = None;
+        let mut news = |now| Vec::from(differences(&mut instance, &mut told, now));
+        let replaced = |run: &str| {
+            Observed::Replaced(Instance { task_id: "t".to_owned(), handle: run.to_owned(), endpoint: "e".to_owned(), adopted: false })
+        };
+        assert_eq!(news(status_of(TaskState::Pulling, "", None)), [Observed::Phase(TaskState::Pulling, String::new())]);
+        assert_eq!(news(status_of(TaskState::Pulling, "", None)), []);
+        let starting = Observed::Phase(TaskState::Starting, String::new());
+        assert_eq!(news(status_of(TaskState::Starting, "", Some("a/0"))), [replaced("a/0"), starting.clone()]);
+        assert_eq!(news(status_of(TaskState::Running, "", Some("a/0"))), [Observed::Recovered]);
+        let failed = Observed::Phase(TaskState::Failed, "CrashLoopBackOff".to_owned());
+        assert_eq!(news(status_of(TaskState::Failed, "CrashLoopBackOff", None)), [failed]);
+        assert_eq!(news(status_of(TaskState::Starting, "", Some("a/1"))), [replaced("a/1"), starting]);
+        assert!(matches!(news(None)[..], [Observed::Ended(_)]));
+    }
+}

@@ -102,9 +102,9 @@ pub(crate) fn dns_endpoint(site: &Site, name: &str) -> String {
 /// The broker as pods of another namespace call it: a Service's short name is only known in its own.
 pub(crate) fn broker_for_pods(broker_url: &str, own_namespace: &str, namespace: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(broker_url) else { return broker_url.to_owned() };
-    let Some(reqwest_host) = url.host_str().map(str::to_owned) else { return broker_url.to_owned() };
-    let is_short = !reqwest_host.contains(['.', ':', '[']) && reqwest_host != "localhost";
-    if !is_short || own_namespace == namespace || url.set_host(Some(&format!("{reqwest_host}.{own_namespace}.svc"))).is_err() {
+    let Some(host) = url.host_str().map(str::to_owned) else { return broker_url.to_owned() };
+    let is_short = !host.contains(['.', ':', '[']) && host != "localhost";
+    if !is_short || own_namespace == namespace || url.set_host(Some(&format!("{host}.{own_namespace}.svc"))).is_err() {
         return broker_url.to_owned();
     }
     url.as_str().trim_end_matches('/').to_owned()
@@ -279,4 +279,127 @@ fn container(task: &ScheduledTaskInstance, site: &Site, name: &str, content: &Co
         container["imagePullPolicy"] = json!(site.config.image_pull_policy);
     }
     container
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogflow_orchestration::{Code, OutputStream, Parameter};
+    use std::path::Path;
+
+    fn site() -> Site {
+        let config = KubernetesConfig { external_ips: vec!["192.0.2.1".to_owned()], ..KubernetesConfig::default() };
+        Site {
+            worker_id: "Worker.001".to_owned(),
+            namespace: "tasks".to_owned(),
+            own_namespace: "fogflow".to_owned(),
+            broker_url: "http://cloud-broker.fogflow.svc:8070/ngsi10".to_owned(),
+            config,
+            pod: serde_json::from_value(json!({"nodeSelector": {"kubernetes.io/os": "linux"}})).unwrap(),
+        }
+    }
+
+    fn task() -> ScheduledTaskInstance {
+        ScheduledTaskInstance {
+            id: "Task.anomaly-detection.Detect.17".to_owned(),
+            topology_name: "anomaly-detection".to_owned(),
+            task_name: "Detect".to_owned(),
+            service_intent_id: "ServiceIntent.7".to_owned(),
+            operator_name: "anomaly".to_owned(),
+            docker_image: "fogflow/anomaly:3.2".to_owned(),
+            parameters: vec![
+                Parameter { name: "service_port".to_owned(), value: "4041".to_owned() },
+                Parameter { name: "greeting".to_owned(), value: "$(myport)".to_owned() },
+            ],
+            outputs: vec![OutputStream { entity_type: "Anomaly".to_owned(), stream_id: "Anomaly.17.1".to_owned(), annotations: None }],
+            kubernetes: Some(
+                serde_json::from_value(json!({
+                    "tolerations": [{"key": "edge", "operator": "Exists"}],
+                    "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "task-key", "key": "key"}}}, {"name": "myport", "value": "1"}],
+                    "runtimeClassName": "gvisor",
+                    "imagePullSecrets": ["task-registry"],
+                }))
+                .unwrap(),
+            ),
+            ..Default::default()
+        }
+    }
+
+    /// Compares with a file beside the code; `UPDATE_GOLDEN=1` writes it.
+    fn assert_golden(name: &str, value: &Value) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/kubernetes/golden").join(name);
+        let text = format!("{}\n", serde_json::to_string_pretty(value).unwrap());
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{name} differs");
+    }
+
+    fn all(manifests: &Manifests) -> Value {
+        json!([manifests.deployment, manifests.dependents, manifests.service])
+    }
+
+    #[test]
+    fn the_manifests_of_an_image_are_the_golden_ones() {
+        let mut site = site();
+        site.config.allowed_objects = vec!["secret/task-*".to_owned()];
+        assert_golden("image.json", &all(&manifests(&task(), &site).unwrap()));
+    }
+
+    #[test]
+    fn the_manifests_of_code_are_the_golden_ones() {
+        let code = Code { language: "python".to_owned(), source: "def handleEntity(entity, publish):\n    pass\n".to_owned() };
+        let task = ScheduledTaskInstance {
+            id: "Task.t.main.1".to_owned(),
+            code: Some(code),
+            tenant: Some("city".to_owned()),
+            ..Default::default()
+        };
+        assert_golden("code.json", &all(&manifests(&task, &site()).unwrap()));
+    }
+
+    #[test]
+    fn the_policy_of_a_workers_tasks_is_the_golden_one() {
+        let mut site = site();
+        site.config.network_policy.broker_cidrs = vec!["192.0.2.7/32".to_owned()];
+        site.config.network_policy.egress = Some(json!([{"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}]));
+        assert_golden("policy.json", &policy::of_worker(&site));
+    }
+
+    #[test]
+    fn the_hash_changes_with_anything_that_the_pod_is_made_of_and_with_nothing_else() {
+        let task = ScheduledTaskInstance { kubernetes: None, ..task() };
+        let hash = |task: &ScheduledTaskInstance| manifests(task, &site()).unwrap().hash;
+        let mut other = task.clone();
+        other.inputs.push(fogflow_orchestration::InputStream { id: "D.1".to_owned(), ..Default::default() });
+        other.priority_level = 3;
+        assert_eq!(hash(&task), hash(&other));
+        other.kubernetes = serde_json::from_value(json!({"nodeSelector": {"a": "b"}})).unwrap();
+        assert_ne!(hash(&task), hash(&other));
+        let mut changed = site();
+        changed.config.node_loss_seconds = 60;
+        assert_ne!(hash(&task), manifests(&task, &changed).unwrap().hash);
+    }
+
+    #[test]
+    fn an_operator_without_image_or_code_and_code_that_fits_no_config_map_are_refused_with_the_reason() {
+        let reason = |task: &ScheduledTaskInstance| manifests(task, &site()).unwrap_err().to_string();
+        assert!(reason(&ScheduledTaskInstance::default()).contains("neither an image nor code"));
+        let code = |language: &str, source: String| ScheduledTaskInstance {
+            code: Some(Code { language: language.to_owned(), source }),
+            ..Default::default()
+        };
+        assert!(reason(&code("cobol", String::new())).contains("cobol"));
+        assert!(reason(&code("python", "#".repeat(LARGEST_CODE + 1))).contains("ConfigMap"));
+    }
+
+    #[test]
+    fn pods_of_another_namespace_call_the_broker_by_a_name_that_they_can_resolve() {
+        let url = |url: &str, namespace: &str| broker_for_pods(url, "fogflow", namespace);
+        assert_eq!(url("http://cloud-broker:8070/ngsi10", "fogflow"), "http://cloud-broker:8070/ngsi10");
+        assert_eq!(url("http://cloud-broker:8070/ngsi10", "tasks"), "http://cloud-broker.fogflow.svc:8070/ngsi10");
+        for unchanged in ["http://10.0.0.5:8070/ngsi10", "http://broker.example.com:8070/ngsi10", "http://[fd00::5]:8070/ngsi10"] {
+            assert_eq!(url(unchanged, "tasks"), unchanged);
+        }
+    }
 }

@@ -99,6 +99,11 @@ impl Views {
         }
     }
 
+    /// Forgets the view of a task that has nothing and that nobody follows.
+    pub(crate) fn tidy(&self, name: &str) {
+        self.change(name, |_| {});
+    }
+
     /// Follows the view of a task, there or not.
     pub(crate) fn follow(&self, name: &str) -> watch::Receiver<View> {
         self.by_name.lock().entry(name.to_owned()).or_default().subscribe()
