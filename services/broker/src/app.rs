@@ -7,9 +7,10 @@ use std::time::Instant;
 use anyhow::Context;
 use fogflow_chassis::{CancellationToken, Process, Routes, Security, component_client, http_client, open_store, serve, serve_tls};
 use fogflow_client::Peers;
-use fogflow_config::Config;
+use fogflow_config::{Config, Consistency, StoreEngine};
 use fogflow_ngsi::Timestamp;
 use fogflow_store::SharedStore;
+use fogflow_store::follow::Follower;
 use futures::FutureExt;
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
@@ -21,6 +22,13 @@ use crate::federation::{Federation, Parts};
 use crate::metrics::Metrics;
 use crate::notifier::{Notifier, Start, cursor, guard};
 use crate::registrar::{Me, Registrar};
+use crate::replica::Line;
+use crate::replica::applier::{Applier, COLLECTIONS};
+use crate::replica::fresh::{self, Freshness};
+use crate::replica::mail::MAIL;
+use crate::replica::members::{Members, REPLICAS};
+use crate::replica::owner::{self, Owner};
+use crate::replica::slots::Slots;
 use crate::southbound::Devices;
 use crate::state::committer::{Changes, Committer};
 use crate::state::{State, load};
@@ -57,14 +65,15 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let ready = process.readiness.part("broker state");
     let metrics = Arc::new(Metrics::new(&process.metrics)?);
     let state = Arc::new(State::default());
-    let begun = Instant::now();
-    let entities = load::load(&store, &state).await.context("the entities cannot be read")?;
-    tracing::info!(entities, seconds = begun.elapsed().as_secs_f32(), "the state is loaded");
+    // The embedded engine has one process; behind any other there may be replicas of this broker.
+    let line =
+        (config.store_of("broker").engine != StoreEngine::Embedded).then(|| Line::new(Follower::new(Arc::clone(&store), COLLECTIONS)));
+    let slots = Arc::new(if line.is_some() { Slots::shared() } else { Slots::sole() });
 
     let http = http_client(&config)?;
     let port = free_port(&config)?;
     let me = Me {
-        id: config.broker_id(&config.instance).into(),
+        id: config.broker_id(if line.is_some() { "" } else { &config.instance }).into(),
         url: config.broker_url_at(port).into(),
         generation: u64::try_from(Timestamp::now().0).unwrap_or(0),
         location: (config.physical_location.latitude, config.physical_location.longitude),
@@ -72,12 +81,12 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let peers = Peers::new(component_client(&config)?, &config.discovery_url());
     let (published, changes) = mpsc::channel(PUBLISHED);
     let (elsewhere, handed) = mpsc::channel(64);
-    let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics));
+    let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics), line.clone());
     let sender = guard::client()?;
     let base = format!("{}/ngsi-ld/v1/jsonldContexts/", me.url.trim_end_matches("/ngsi10"));
     let contexts = Contexts::load(Arc::clone(&store), sender.clone(), base).await.context("the @contexts cannot be read")?;
     let contexts = Arc::new(contexts);
-    let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts)));
+    let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts), Arc::clone(&slots)));
     let registrar = Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
     let federation = Arc::new(Federation::new(Parts {
         me: me.clone(),
@@ -88,7 +97,43 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         metrics: Arc::clone(&metrics),
     }));
     let devices = Arc::new(Devices::load(Arc::clone(&store), http).await.context("the devices cannot be read")?);
-    resume(&store, &state, &notifier, &federation, &me.id).await.context("the subscriptions cannot be read")?;
+    let begun = Instant::now();
+    let replica = match line.clone() {
+        None => {
+            load::load(&store, &state).await.context("the entities cannot be read")?;
+            resume(&store, &state, &notifier, &federation, &me.id).await.context("the subscriptions cannot be read")?;
+            None
+        }
+        Some(line) => {
+            let members = Arc::new(Members::default());
+            let mut applier = Applier {
+                state: Arc::clone(&state),
+                registrar: Arc::clone(&registrar),
+                notifier: Arc::clone(&notifier),
+                federation: Arc::clone(&federation),
+                slots: Arc::clone(&slots),
+                members: Arc::clone(&members),
+                contexts: Arc::clone(&contexts),
+                devices: Arc::clone(&devices),
+                delivered: Default::default(),
+                found: None,
+            };
+            line.load(&mut applier).await.context("the state cannot be read")?;
+            notifier.begin(line.applied());
+            let owner = Owner::new(owner::Parts {
+                line,
+                notifier: Arc::clone(&notifier),
+                federation: Arc::clone(&federation),
+                registrar: Arc::clone(&registrar),
+                state: Arc::clone(&state),
+                slots: Arc::clone(&slots),
+                metrics: Arc::clone(&metrics),
+                members,
+            });
+            Some((applier, owner))
+        }
+    };
+    tracing::info!(entities = state.len(), seconds = begun.elapsed().as_secs_f32(), "the state is loaded");
     let engine = Engine::new(Inner {
         config: config.broker.clone(),
         state,
@@ -99,15 +144,17 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         devices,
         metrics,
         contexts,
+        slots,
+        line: line.clone(),
     });
 
     let stop = || process.shutdown.clone().cancelled_owned();
     let tasks = &process.tasks;
-    let router = router(&config, &engine, &store, process)?;
+    let router = router(&config, &engine, &store, line.as_ref(), process)?;
     let addr = serve(process, "broker", SocketAddr::new(config.listen_ip(), port), router.clone()).await?;
     serve_tls(process, "broker", SocketAddr::new(config.listen_ip(), config.broker.https_port), router, &config).await?;
     // At the end: first nobody writes any more, then what is on its way to subscribers arrives, then the last cursors are
-    // stored, then the store is closed.
+    // stored and what other replicas can take is free, then the store is closed.
     let (committed, sent) = (CancellationToken::new(), CancellationToken::new());
     let (stopped, done) = (stop(), committed.clone().drop_guard());
     tasks.spawn_critical("broker committer", async move {
@@ -115,18 +162,37 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         committer.run(stopped).await
     });
     tasks.spawn_critical("broker publisher", publish(changes, Arc::clone(&notifier), Arc::clone(&registrar), stop()));
-    let (sending, stopped, done) = (Arc::clone(&notifier), committed.clone(), sent.clone().drop_guard());
-    tasks.spawn_critical("broker notifier", async move {
-        let _done = done;
-        let last = Arc::clone(&sending);
-        sending.run(async move { stopped.cancelled().then(|()| last.drained()).await }).await
-    });
-    let process_id = me.id.to_string();
-    tasks.spawn_critical("broker cursors", async move {
-        cursor::keep(notifier, Arc::clone(&store), process_id, sent.cancelled()).await?;
-        committed.cancelled().await;
-        store.close().await.context("the store cannot be closed")
-    });
+    let sending = Arc::clone(&notifier);
+    match (line, replica) {
+        (Some(line), Some((mut applier, owner))) => {
+            let (stopped, done) = (committed.clone(), sent.clone().drop_guard());
+            tasks.spawn_critical("broker leases", async move {
+                let _done = done;
+                owner.run(stopped.cancelled()).await
+            });
+            let stopped = sent.clone();
+            tasks.spawn_critical("broker notifier", async move { sending.run(stopped.cancelled()).await });
+            tasks.spawn_critical("broker follower", async move {
+                line.run(&mut applier, sent.cancelled()).await.context("the changes of other replicas cannot be applied")?;
+                committed.cancelled().await;
+                store.close().await.context("the store cannot be closed")
+            });
+        }
+        _ => {
+            let (stopped, done) = (committed.clone(), sent.clone().drop_guard());
+            tasks.spawn_critical("broker notifier", async move {
+                let _done = done;
+                let last = Arc::clone(&sending);
+                sending.run(async move { stopped.cancelled().then(|()| last.drained()).await }).await
+            });
+            let process_id = me.id.to_string();
+            tasks.spawn_critical("broker cursors", async move {
+                cursor::keep(notifier, Arc::clone(&store), process_id, sent.cancelled()).await?;
+                committed.cancelled().await;
+                store.close().await.context("the store cannot be closed")
+            });
+        }
+    }
     tasks.spawn_critical("broker registrar", Arc::clone(&registrar).run(stop()));
     tasks.spawn_critical("broker heartbeat", registrar.beat(config.broker_heartbeat(), stop()));
     tasks.spawn_critical("broker remote subscriptions", Arc::clone(&federation).settle_all(stop()));
@@ -136,14 +202,18 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     Ok(Running { addr, id: me.id.to_string(), url: me.url.to_string() })
 }
 
-fn router(config: &Config, engine: &Engine, store: &SharedStore, process: &Process) -> anyhow::Result<axum::Router> {
+fn router(config: &Config, engine: &Engine, store: &SharedStore, line: Option<&Line>, process: &Process) -> anyhow::Result<axum::Router> {
     let security = Security::from_config(config)?;
     let routes: Routes<Engine> = face::v1::routes(config.broker.max_body_bytes)
         .merge(face::v2::routes(config.broker.max_body_bytes))
         .merge(face::ld::routes(config.broker.max_body_bytes))
         .merge(face::peer::routes().body_limit(64 * 1024 * 1024).errors(face::v1::error))
-        .store_export(store, &[cursor::CURSORS], process);
-    Ok(routes.build(engine.clone(), process, &security))
+        .store_export(store, &[cursor::CURSORS, REPLICAS, MAIL], process);
+    let router = routes.build(engine.clone(), process, &security);
+    let Some(line) = line else { return Ok(router) };
+    let strong = config.broker.consistency == Consistency::Strong;
+    let freshness = Freshness { line: strong.then(|| Arc::clone(line)) };
+    Ok(router.layer(axum::middleware::from_fn_with_state(freshness, fresh::before)))
 }
 
 /// The port to listen on: our own address must be known before the first request.
@@ -168,7 +238,7 @@ async fn resume(store: &SharedStore, state: &State, notifier: &Notifier, federat
         };
         let behind = cursors.as_ref().map_or(Some(0), |cursors| cursors.of(&subscription.tenant, &subscription.id, stored));
         let start = behind.map_or(Start::From(head), Start::After);
-        notifier.add(Arc::clone(&subscription), filter, start);
+        notifier.add(Arc::clone(&subscription), filter, start, stored);
         if !subscription.internal {
             federation.watch(&subscription);
         }

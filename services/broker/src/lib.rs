@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod pattern;
 pub mod registrar;
+pub mod replica;
 pub mod restriction;
 pub mod southbound;
 pub mod state;

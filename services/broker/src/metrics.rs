@@ -22,6 +22,8 @@ pub struct Metrics {
     pub endpoints: IntGauge,
     /// Subscriptions.
     pub subscriptions: IntGauge,
+    /// Slots of subscriptions that this replica serves; 0 when the store is not shared.
+    pub slots: IntGauge,
     /// Entities whose registration at discovery is still to be sent.
     pub unregistered: IntGauge,
     /// Updates handed to the broker that owns the entity, by outcome: `done`, `failed`, `taken_over`.
@@ -50,6 +52,7 @@ impl Metrics {
             queued: IntGauge::new("fogflow_broker_notifications_queued", "Changes that wait for their subscriber")?,
             endpoints: IntGauge::new("fogflow_broker_endpoints_active", "Endpoints with something to send")?,
             subscriptions: IntGauge::new("fogflow_broker_subscriptions", "Subscriptions")?,
+            slots: IntGauge::new("fogflow_broker_slots", "Slots of subscriptions that this replica serves")?,
             unregistered: IntGauge::new("fogflow_broker_registrations_pending", "Registrations still to be sent")?,
             forwarded: IntCounterVec::new(
                 Opts::new("fogflow_broker_forwarded_total", "Updates handed to the owner by outcome"),
@@ -64,6 +67,7 @@ impl Metrics {
         registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.endpoints.clone()))?;
         registry.register(Box::new(metrics.subscriptions.clone()))?;
+        registry.register(Box::new(metrics.slots.clone()))?;
         registry.register(Box::new(metrics.unregistered.clone()))?;
         registry.register(Box::new(metrics.forwarded.clone()))?;
         Ok(metrics)

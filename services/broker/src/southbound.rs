@@ -19,7 +19,7 @@ use crate::command::Refusal;
 use crate::identity::Identity;
 
 /// The collection of device registrations.
-const DEVICES: &str = "device";
+pub const DEVICES: &str = "device";
 /// How long an agent may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,6 +64,15 @@ impl Devices {
                 return Ok(Devices { known: RwLock::new(known), store, client });
             }
         }
+    }
+
+    /// Takes in what another replica registered, or forgot with `None`.
+    pub fn changed(&self, tenant: &Tenant, id: &str, value: Option<&[u8]>) {
+        let key = (tenant.clone(), SmolStr::new(id));
+        match value.and_then(|value| serde_json::from_slice(value).ok()) {
+            Some(device) => self.known.write().insert(key, device),
+            None => self.known.write().remove(&key),
+        };
     }
 
     /// The device of an entity.

@@ -23,7 +23,7 @@ use smol_str::{SmolStr, format_smolstr};
 pub use entry::{Entry, Kind};
 
 /// The collection of contexts in the store.
-const COLLECTION: &str = "context";
+pub const COLLECTION: &str = "context";
 /// Largest document that is fetched, in bytes.
 const LARGEST: usize = 1024 * 1024;
 /// Most documents that are kept; more are fetched but forgotten.
@@ -65,6 +65,18 @@ impl Contexts {
             }
         }
         Ok(Contexts { store, client, base, entries: RwLock::new(entries), compiled: Cache::new(COMPILED) })
+    }
+
+    /// Takes in what another replica keeps, or has forgotten with `None`.
+    pub fn changed(&self, local_id: &str, value: Option<&[u8]>) {
+        match value.and_then(|value| serde_json::from_slice::<Entry>(value).ok()) {
+            Some(entry) if self.entries.read().get(local_id).is_some_and(|known| known.body == entry.body) => return,
+            Some(entry) => self.insert(entry),
+            None => {
+                self.entries.write().remove(local_id);
+            }
+        }
+        self.compiled.clear();
     }
 
     /// The compiled context of what stands behind `@context`, or of a `Link` header's URL; documents that it lacks are

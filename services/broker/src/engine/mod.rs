@@ -27,6 +27,8 @@ use crate::federation::{Federation, Owner};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
+use crate::replica::Line;
+use crate::replica::slots::Slots;
 use crate::southbound::Devices;
 use crate::state::committer::Writer;
 use crate::state::{Record, SharedEntity, State};
@@ -60,6 +62,10 @@ pub struct Inner {
     pub metrics: Arc<Metrics>,
     /// The `@context`s of NGSI-LD.
     pub contexts: Arc<Contexts>,
+    /// Which subscriptions this replica serves.
+    pub slots: Arc<Slots>,
+    /// The way by which changes come into memory when the store is shared.
+    pub line: Option<Line>,
 }
 
 impl Engine {
@@ -97,6 +103,13 @@ impl Engine {
     #[must_use]
     pub fn contexts(&self) -> &Arc<Contexts> {
         &self.inner.contexts
+    }
+
+    /// The way to the replica that serves a subscription, with its slot; `None` when it is this one.
+    #[must_use]
+    pub fn elsewhere(&self, tenant: &Tenant, id: &str) -> Option<(&Line, usize)> {
+        let slot = self.inner.slots.of(tenant, id);
+        self.inner.line.as_ref().filter(|_| !self.inner.slots.is_mine(slot)).map(|line| (line, slot))
     }
 
     /// The devices that take commands.

@@ -1,16 +1,20 @@
 //! Making, showing and ending subscriptions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fogflow_chassis::outbound;
 use fogflow_ngsi::{Tenant, Timestamp};
-use fogflow_store::StoreError;
+use fogflow_store::{Sequence, StoreError};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use crate::matcher::SharedWatch;
 use crate::notifier::{History, Outbox, Start};
 use crate::subscription::{Face, Subscription, registry};
+
+/// How long an answer waits until this replica has applied the write, which is durable already.
+const APPLY: Duration = Duration::from_secs(1);
 
 /// Why a subscription was not made or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,12 +101,10 @@ impl Engine {
                 if subscription.face == Face::Ld { format_smolstr!("urn:ngsi-ld:Subscription:{id}") } else { format_smolstr!("{id}") };
         }
         let filter = checked(&subscription)?;
-        if !registry::save(&inner.store, &subscription, true).await? {
-            return Err(Refused::AlreadyExists);
-        }
+        let Some(stored) = registry::save(&inner.store, &subscription, true).await? else { return Err(Refused::AlreadyExists) };
         let start = if subscription.skip_initial { Start::Now } else { Start::Initial };
         let id = subscription.id.clone();
-        self.begin(subscription, filter, start);
+        self.begin(subscription, filter, start, stored).await;
         Ok(id)
     }
 
@@ -115,8 +117,8 @@ impl Engine {
         subscription.created_at = old.subscription.created_at;
         subscription.modified_at = Timestamp::now();
         let filter = checked(&subscription)?;
-        registry::save(&self.inner.store, &subscription, false).await?;
-        self.begin(subscription, filter, Start::Now);
+        let stored = registry::save(&self.inner.store, &subscription, false).await?.unwrap_or(0);
+        self.begin(subscription, filter, Start::Now, stored).await;
         Ok(())
     }
 
@@ -126,15 +128,20 @@ impl Engine {
     /// See [`Refused`].
     pub async fn place(&self, subscription: Subscription) -> Result<(), Refused> {
         let filter = checked(&subscription)?;
-        registry::save(&self.inner.store, &subscription, false).await?;
+        let stored = registry::save(&self.inner.store, &subscription, false).await?.unwrap_or(0);
         // The other broker asks because it does not have the state, perhaps after a restart.
-        self.begin(subscription, filter, Start::Initial);
+        self.begin(subscription, filter, Start::Initial, stored).await;
         Ok(())
     }
 
-    fn begin(&self, subscription: Subscription, filter: crate::filter::Filter, start: Start) {
+    /// Begins to serve a stored subscription. Among replicas it comes back by the log, to each of them.
+    async fn begin(&self, subscription: Subscription, filter: crate::filter::Filter, start: Start, stored: Sequence) {
+        if let Some(line) = &self.inner.line {
+            let _ = line.reached(stored, APPLY).await;
+            return;
+        }
         let subscription = Arc::new(subscription);
-        self.inner.notifier.add(Arc::clone(&subscription), filter, start);
+        self.inner.notifier.add(Arc::clone(&subscription), filter, start, stored);
         if !subscription.internal {
             self.inner.federation.watch(&subscription);
         }
@@ -149,7 +156,11 @@ impl Engine {
         if self.inner.notifier.get(tenant, id).is_none() {
             return Ok(false);
         }
-        registry::delete(&self.inner.store, tenant, id).await?;
+        let deleted = registry::delete(&self.inner.store, tenant, id).await?;
+        if let Some(line) = &self.inner.line {
+            let _ = line.reached(deleted, APPLY).await;
+            return Ok(true);
+        }
         let removed = self.inner.notifier.remove(tenant, id);
         self.inner.federation.unwatch(tenant, id);
         Ok(removed)
@@ -185,14 +196,18 @@ impl Engine {
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = tokio::time::sleep(std::time::Duration::from_secs(5)) => {}
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
             let now = Timestamp::now();
             let ended = |watch: &&SharedWatch<Outbox>| {
                 let expired = watch.subscription.face == Face::V1 && watch.subscription.expired(now);
                 expired || (watch.subscription.internal && watch.payload.unknown_there())
             };
-            for watch in self.inner.notifier.all().iter().filter(ended) {
+            let mine = |watch: &&SharedWatch<Outbox>| {
+                let subscription = &watch.subscription;
+                self.elsewhere(&subscription.tenant, &subscription.id).is_none()
+            };
+            for watch in self.inner.notifier.all().iter().filter(mine).filter(ended) {
                 let subscription = &watch.subscription;
                 if let Err(error) = self.unsubscribe(&subscription.tenant, &subscription.id).await {
                     tracing::warn!(%error, subscription = %subscription.id, "an ended subscription is not removed yet");

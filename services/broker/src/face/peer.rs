@@ -6,11 +6,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::{Access, Routes};
 use serde_json::json;
+use smol_str::SmolStr;
 
 use crate::change::{Change, Origin};
 use crate::engine::Engine;
 use crate::federation::peer::{self, Answers, Commands, Entities, Notification, Unsubscribe, Wanted};
 use crate::matcher::concerns;
+use crate::replica::mail::Mail;
 use crate::subscription::Subscription;
 
 /// The routes, below the broker's NGSI-10 address.
@@ -56,6 +58,16 @@ async fn unsubscribe(State(engine): State<Engine>, Json(body): Json<Unsubscribe>
 
 /// 410 when the subscription that it is for has ended: the other broker then ends its part.
 async fn notify(State(engine): State<Engine>, Json(body): Json<Notification>) -> Response {
+    let placed = peer::main_id(&body.subscription, &engine.federation().me().id).map(SmolStr::new);
+    if let Some(id) = placed.filter(|id| engine.notifier().get(&body.tenant, id).is_some())
+        && let Some((line, slot)) = engine.elsewhere(&body.tenant, &id)
+    {
+        let mail = Mail::Told { tenant: body.tenant.clone(), id, changes: body.changes };
+        return match mail.send(line, slot).await {
+            Ok(()) => Json(json!({})).into_response(),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        };
+    }
     let main = engine.federation().main_of(&body.tenant, &body.subscription);
     let Some(watch) = main.and_then(|id| engine.notifier().get(&body.tenant, &id)) else {
         return (StatusCode::GONE, "there is no such subscription here".to_owned()).into_response();

@@ -102,6 +102,11 @@ impl Federation {
         self.unsettle([key]);
     }
 
+    /// Another replica looks after the remote parts of a subscription now; they stay as they are.
+    pub fn forget(&self, tenant: &Tenant, id: &str) {
+        self.watched.lock().remove(&(tenant.clone(), SmolStr::new(id)));
+    }
+
     fn unsettle(&self, keys: impl IntoIterator<Item = (Tenant, SmolStr)>) {
         self.unsettled.lock().extend(keys);
         self.work.notify_one();

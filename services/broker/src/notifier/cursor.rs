@@ -17,6 +17,7 @@ use super::Notifier;
 use crate::change::Change;
 use crate::state::document::{ENTITIES, entity_key};
 use crate::state::{Reach, State, key_of};
+use crate::subscription::Subscription;
 
 /// The collection of cursors: one document per process. They are positions in this store, and mean nothing in another.
 pub const CURSORS: &str = "cursor";
@@ -42,9 +43,25 @@ impl Cursors {
         }
         self.behind.get(&tenant.0)?.get(id).copied()
     }
+
+    /// From where a subscription goes on when its slot comes over; `None` when it has yet to get the present state.
+    #[must_use]
+    pub fn start_of(&self, subscription: &Subscription, stored: Sequence) -> Option<Sequence> {
+        let is_new = stored > self.head && (subscription.is_as_made() || subscription.internal);
+        match is_new {
+            true if subscription.skip_initial => Some(stored),
+            true => None,
+            false => {
+                let behind = self.behind.get(&subscription.tenant.0).and_then(|of_tenant| of_tenant.get(&subscription.id));
+                Some(behind.copied().unwrap_or(self.head))
+            }
+        }
+    }
 }
 
-fn key(process: &str) -> Key {
+/// Where the cursors of a process or a slot lie.
+#[must_use]
+pub fn key(process: &str) -> Key {
     Key { collection: SmolStr::new_static(CURSORS), tenant: SmolStr::default(), id: process.into() }
 }
 
@@ -61,15 +78,29 @@ pub async fn load(store: &SharedStore, process: &str) -> Result<Option<Cursors>,
 /// The present cursors.
 #[must_use]
 pub fn present(notifier: &Notifier) -> Cursors {
-    let head = notifier.published.load(Ordering::Acquire);
-    let mut behind: BTreeMap<SmolStr, BTreeMap<SmolStr, Sequence>> = BTreeMap::new();
+    of_slot(notifier, 0, notifier.published.load(Ordering::Acquire))
+}
+
+/// The present cursors of a slot, of which everything up to `head` has been matched.
+#[must_use]
+pub fn of_slot(notifier: &Notifier, slot: usize, head: Sequence) -> Cursors {
+    of_slots(notifier, [slot], head).remove(&slot).unwrap_or_default()
+}
+
+/// The present cursors of slots, of which everything up to `head` has been matched.
+#[must_use]
+pub fn of_slots(notifier: &Notifier, slots: impl IntoIterator<Item = usize>, head: Sequence) -> BTreeMap<usize, Cursors> {
+    let begin = |slot| (slot, Cursors { head, behind: BTreeMap::new() });
+    let mut cursors: BTreeMap<usize, Cursors> = slots.into_iter().map(begin).collect();
     for watch in notifier.matcher.read().watches() {
+        let Some(of_slot) = cursors.get_mut(&watch.payload.slot) else { continue };
         let cursor = watch.payload.queue.lock().cursor(head);
         if cursor < head {
-            behind.entry(watch.subscription.tenant.0.clone()).or_default().insert(watch.subscription.id.clone(), cursor);
+            let of_tenant = of_slot.behind.entry(watch.subscription.tenant.0.clone()).or_default();
+            of_tenant.insert(watch.subscription.id.clone(), cursor);
         }
     }
-    Cursors { head, behind }
+    cursors
 }
 
 /// Writes the cursors now and then, and once more when `stop` is done.

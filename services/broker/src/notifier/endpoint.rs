@@ -28,6 +28,8 @@ use crate::subscription::Format;
 const TAKE: usize = 200;
 /// How long an endpoint without work keeps its task.
 const LINGER: Duration = Duration::from_secs(2);
+/// While the lease of a subscription's slot is in doubt, how long until it is looked at again.
+const DOUBT: Duration = Duration::from_millis(100);
 /// After this a request no longer counts against the number of requests at one time.
 const SLOW: Duration = Duration::from_secs(1);
 /// First and longest wait after a failure.
@@ -125,6 +127,16 @@ impl Endpoint {
         if outbox.closed.load(Ordering::Acquire) || !watch.subscription.active(now) {
             let dropped = std::mem::take(&mut *outbox.queue.lock());
             context.metrics.queued.sub(i64::try_from(dropped.len()).unwrap_or(i64::MAX));
+            return true;
+        }
+        if !context.slots.may_send(outbox.slot) {
+            if context.slots.holds(outbox.slot) {
+                *outbox.not_before.lock() = Some(Instant::now() + DOUBT);
+            } else {
+                // Another replica sends it.
+                let dropped = std::mem::take(&mut *outbox.queue.lock());
+                context.metrics.queued.sub(i64::try_from(dropped.len()).unwrap_or(i64::MAX));
+            }
             return true;
         }
         collect(context, watch);

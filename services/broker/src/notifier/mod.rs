@@ -9,8 +9,10 @@ pub mod cursor;
 mod endpoint;
 mod form;
 pub mod guard;
+mod handover;
 mod outbox;
 mod queue;
+mod recent;
 mod request;
 
 use std::collections::HashMap;
@@ -31,11 +33,13 @@ use crate::contexts::Contexts;
 use crate::filter::Filter;
 use crate::matcher::{Matcher, SharedWatch, Watch};
 use crate::metrics::Metrics;
+use crate::replica::slots::Slots;
 use crate::state::{Reach, Record, State, key_of};
 use crate::subscription::Subscription;
 use endpoint::Endpoint;
 pub use outbox::{History, Outbox};
 use queue::Queue;
+use recent::Recent;
 
 /// Requests on their way at one time, those of slow endpoints not counted.
 const PERMITS: usize = 256;
@@ -51,6 +55,7 @@ pub(crate) struct Context {
     pub(crate) client: reqwest::Client,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) contexts: Arc<Contexts>,
+    pub(crate) slots: Arc<Slots>,
     permits: Semaphore,
 }
 
@@ -76,29 +81,35 @@ pub struct Notifier {
     activated: Mutex<Vec<Arc<Endpoint>>>,
     activation: Notify,
     published: AtomicU64,
+    /// What slots that come over need; nothing when the store is not shared.
+    recent: Mutex<Recent>,
 }
 
 impl Notifier {
     /// A notifier without subscriptions.
     #[must_use]
-    pub fn new(state: Arc<State>, client: reqwest::Client, metrics: Arc<Metrics>, contexts: Arc<Contexts>) -> Self {
+    pub fn new(state: Arc<State>, client: reqwest::Client, metrics: Arc<Metrics>, contexts: Arc<Contexts>, slots: Arc<Slots>) -> Self {
         Notifier {
-            context: Arc::new(Context { state, client, metrics, contexts, permits: Semaphore::new(PERMITS) }),
+            context: Arc::new(Context { state, client, metrics, contexts, slots, permits: Semaphore::new(PERMITS) }),
             matcher: RwLock::default(),
             endpoints: Mutex::default(),
             activated: Mutex::default(),
             activation: Notify::new(),
             published: AtomicU64::new(0),
+            recent: Mutex::new(Recent::after(0)),
         }
     }
 
     /// Watches for a subscription; one with the same id is replaced, and what it had waiting is sent by the new one.
-    pub fn add(&self, subscription: Arc<Subscription>, filter: Filter, start: Start) {
+    pub fn add(&self, subscription: Arc<Subscription>, filter: Filter, start: Start, stored: Sequence) {
         let endpoint = self.endpoint(&subscription.target.url);
+        let slot = self.context.slots.of(&subscription.tenant, &subscription.id);
+        let is_mine = self.context.slots.is_mine(slot);
         let mut matcher = self.matcher.write();
         let published = self.published.load(Ordering::Acquire);
         let old = matcher.remove(&subscription.tenant, &subscription.id);
         let queue = match (start, &old) {
+            _ if !is_mine => Queue::from(published),
             (Start::Initial, _) => Queue::behind(0),
             (Start::Now, Some(old)) => Queue::behind(self.close(old, published)),
             (Start::Now, None) => Queue::from(published),
@@ -106,14 +117,14 @@ impl Notifier {
             (Start::From(sequence), _) => Queue::from(sequence),
         };
         if let Some(old) = &old
-            && start != Start::Now
+            && (start != Start::Now || !is_mine)
         {
             self.close(old, published);
         }
-        let watch = Arc::new(Watch { subscription, filter, payload: Outbox::new(endpoint, queue) });
+        let watch = Arc::new(Watch { subscription, filter, payload: Outbox::new(endpoint, queue, slot, stored) });
         matcher.insert(Arc::clone(&watch));
         self.context.metrics.subscriptions.set(i64::try_from(matcher.len()).unwrap_or(i64::MAX));
-        if matches!(start, Start::Initial | Start::After(_)) {
+        if is_mine && matches!(start, Start::Initial | Start::After(_)) {
             // Read while no change can be matched, so that each later change comes on its own after this state.
             if candidates(&self.context.state, &watch.subscription.tenant, &watch.filter) <= READ_AT_ONCE {
                 collect(&self.context, &watch);
@@ -178,11 +189,24 @@ impl Notifier {
     pub fn publish(&self, changes: &[Arc<Change>]) {
         let matcher = self.matcher.read();
         for change in changes {
-            matcher.matching(change, |watch| self.enqueue(watch, change));
+            matcher.matching(change, |watch| {
+                if self.context.slots.is_mine(watch.payload.slot) {
+                    self.enqueue(watch, change);
+                }
+            });
+        }
+        if self.context.slots.is_shared() {
+            self.recent.lock().push(changes);
         }
         if let Some(last) = changes.last() {
             self.published.fetch_max(last.sequence, Ordering::AcqRel);
         }
+    }
+
+    /// Up to where changes were matched.
+    #[must_use]
+    pub fn published(&self) -> Sequence {
+        self.published.load(Ordering::Acquire)
     }
 
     /// Sets up to where changes were published in an earlier life.
@@ -287,20 +311,26 @@ fn candidates(state: &State, tenant: &Tenant, filter: &Filter) -> usize {
 /// Reads the state that a subscriber has to be sent first, if it has to.
 fn collect(context: &Context, watch: &SharedWatch<Outbox>) {
     let Some(after) = watch.payload.queue.lock().resync() else { return };
-    let tenant = &watch.subscription.tenant;
     let mut queue = watch.payload.queue.lock();
     let before = queue.len();
+    let (changes, head) = present(context, watch, |record| record.sequence > after);
+    queue.read(changes, head);
+    context.metrics.queued.add(i64::try_from(queue.len()).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
+}
+
+/// The present state of what matches, as changes, with the last commit that it reflects.
+fn present(context: &Context, watch: &SharedWatch<Outbox>, wanted: impl Fn(&Record) -> bool) -> (Vec<Arc<Change>>, Sequence) {
+    let tenant = &watch.subscription.tenant;
     let (records, head) = match watch.filter.ids() {
         Some(ids) => context.state.snapshot_ids(tenant, ids),
         None => context.state.snapshot(tenant, &reach(&watch.filter)),
     };
-    let wanted = |record: &Record| record.sequence > after && watch.filter.matches(&record.path, &record.entity);
+    let matches = |record: &Record| wanted(record) && watch.filter.matches(&record.path, &record.entity);
     // Known when the subscription is just being made: the first notification belongs to that request.
     let trace = fogflow_chassis::current_traceparent().map(SmolStr::from).unwrap_or_default();
     let change = |record: Record| {
         let shown = Change::snapshot(key_of(tenant, &record), record.entity, record.sequence);
         Arc::new(Change { trace: trace.clone(), ..shown })
     };
-    queue.read(records.into_iter().filter(wanted).map(change).collect(), head);
-    context.metrics.queued.add(i64::try_from(queue.len()).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
+    (records.into_iter().filter(matches).map(change).collect(), head)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use fogflow_ngsi::Timestamp;
+use fogflow_store::Sequence;
 use parking_lot::Mutex;
 
 use super::endpoint::Endpoint;
@@ -15,6 +16,10 @@ use super::queue::Queue;
 pub struct Outbox {
     pub(super) queue: Mutex<Queue>,
     pub(super) endpoint: Arc<Endpoint>,
+    /// The slot of the subscription; see [`crate::replica::slots`].
+    pub(super) slot: usize,
+    /// The commit that wrote the subscription.
+    pub(super) stored: Sequence,
     /// Whether it is in its endpoint's list of those with something to send.
     pub(super) scheduled: AtomicBool,
     /// Whether the subscription is gone: what waits is not sent.
@@ -47,10 +52,12 @@ pub struct History {
 }
 
 impl Outbox {
-    pub(super) fn new(endpoint: Arc<Endpoint>, queue: Queue) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, queue: Queue, slot: usize, stored: Sequence) -> Self {
         Outbox {
             queue: Mutex::new(queue),
             endpoint,
+            slot,
+            stored,
             scheduled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             not_before: Mutex::new(None),
@@ -58,6 +65,12 @@ impl Outbox {
             times_sent: AtomicU64::new(0),
             unknown_there: AtomicBool::new(false),
         }
+    }
+
+    /// The commit that wrote the subscription.
+    #[must_use]
+    pub fn stored(&self) -> Sequence {
+        self.stored
     }
 
     /// How many notifications were sent since the broker's start.

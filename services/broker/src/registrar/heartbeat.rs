@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fogflow_ngsi::v1::availability::Heartbeat;
+use fogflow_client::ClientError;
+use fogflow_ngsi::v1::availability::{Heartbeat, HeartbeatResponse};
 
 use super::Registrar;
 
@@ -19,15 +20,20 @@ impl Registrar {
     pub async fn beat(self: Arc<Self>, interval: Duration, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
         loop {
-            let beat = Heartbeat { id: self.me.id.clone(), my_url: self.me.url.clone(), generation: self.me.generation };
+            let generation = self.generation.load(Ordering::Acquire);
+            let beat = Heartbeat { id: self.me.id.clone(), my_url: self.me.url.clone(), generation };
             let round = self.rounds.load(Ordering::Acquire);
             let answer = tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
-                answer = self.discovery.heartbeat(&beat) => answer,
+                answer = self.sign_of_life(&beat) => answer,
             };
             let pause = match answer {
-                Ok(answer) => {
+                Ok(None) => {
+                    self.set_reachable(true);
+                    interval.min(IMPATIENT)
+                }
+                Ok(Some(answer)) => {
                     // A wish from before a registration that is under way or done is fulfilled by it.
                     let begun = round % 2 == 1 || self.rounds.load(Ordering::Acquire) != round;
                     if answer.registrations_wanted && !begun {
@@ -54,6 +60,17 @@ impl Registrar {
                 () = tokio::time::sleep(pause) => {}
                 () = &mut stop => return Ok(()),
             }
+        }
+    }
+
+    /// The heartbeat; from a replica that does not speak for all, only the question whether discovery is there.
+    async fn sign_of_life(&self, beat: &Heartbeat) -> Result<Option<HeartbeatResponse>, ClientError> {
+        if self.leads() {
+            return self.discovery.heartbeat(beat).await.map(Some);
+        }
+        match self.discovery.status().await {
+            Err(error) if error.is_unreachable() => Err(error),
+            _ => Ok(None),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use fogflow_client::{ClientError, DiscoveryClient};
 use fogflow_ngsi::v1::availability::{ContextRegistration, RegisterContextRequest, RemovedEntity, Snapshot};
-use fogflow_ngsi::{EntityKey, Tenant};
+use fogflow_ngsi::{EntityKey, Tenant, Timestamp};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use smol_str::SmolStr;
@@ -69,6 +69,11 @@ pub struct Registrar {
     /// Something could not be sent: others may have become owners meanwhile.
     doubtful: AtomicBool,
     standing: watch::Sender<Standing>,
+    /// Among replicas, whether this one speaks for all, and under which generation.
+    leads: AtomicBool,
+    generation: AtomicU64,
+    /// Whether no other replica goes on when this one ends.
+    alone: AtomicBool,
     /// Entities that another broker has taken over; they are handed to it.
     elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
     metrics: Arc<Metrics>,
@@ -85,6 +90,7 @@ impl Registrar {
         elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let generation = me.generation;
         Registrar {
             me,
             state,
@@ -95,13 +101,43 @@ impl Registrar {
             rounds: AtomicU64::new(0),
             doubtful: AtomicBool::new(false),
             standing: watch::Sender::new(Standing::default()),
+            leads: AtomicBool::new(true),
+            generation: AtomicU64::new(generation),
+            alone: AtomicBool::new(true),
             elsewhere,
             metrics,
         }
     }
 
+    /// Speaks for all replicas from now on, and registers everything anew: nobody knows what the former one had not sent.
+    pub fn lead(&self) {
+        self.generation.store(u64::try_from(Timestamp::now().0).unwrap_or(0), Ordering::Release);
+        self.full.store(true, Ordering::Release);
+        self.leads.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Leaves it to another replica to speak with discovery.
+    pub fn stand_by(&self) {
+        self.leads.store(false, Ordering::Release);
+        self.marks.lock().clear();
+        self.metrics.unregistered.set(0);
+    }
+
+    /// Says whether other replicas go on when this one ends: then discovery is not told that the broker is gone.
+    pub fn set_alone(&self, alone: bool) {
+        self.alone.store(alone, Ordering::Release);
+    }
+
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire)
+    }
+
     /// Marks the entities of changes that concern discovery.
     pub fn note(&self, changes: &[Arc<Change>]) {
+        if !self.leads() {
+            return;
+        }
         let concerning = changes.iter().filter(|change| !change.silent && view_changed(change.before.as_deref(), change.after.as_deref()));
         let mut concerning = concerning.peekable();
         if concerning.peek().is_none() {
@@ -151,7 +187,8 @@ impl Registrar {
                 biased;
                 () = &mut stop => break,
                 () = async {
-                    if failures == 0 && self.marks.lock().is_empty() && !self.full.load(Ordering::Acquire) {
+                    let nothing = || failures == 0 && self.marks.lock().is_empty() && !self.full.load(Ordering::Acquire);
+                    while !self.leads() || nothing() {
                         self.wake.notified().await;
                     }
                     // The first mark after a rest is sent at once: a task may wait for it.
@@ -186,11 +223,11 @@ impl Registrar {
         }
         let bye = RegisterContextRequest {
             broker_id: self.me.id.clone(),
-            generation: self.me.generation,
+            generation: self.generation.load(Ordering::Acquire),
             removed: vec![RemovedEntity { id: self.me.id.clone(), ..RemovedEntity::default() }],
             ..RegisterContextRequest::default()
         };
-        if self.reachable() {
+        if self.reachable() && self.leads() && self.alone.load(Ordering::Acquire) {
             let _ = tokio::time::timeout(Duration::from_secs(1), self.discovery.register(&bye)).await;
         }
         Ok(())
@@ -244,7 +281,11 @@ impl Registrar {
     }
 
     fn request(&self) -> RegisterContextRequest {
-        RegisterContextRequest { broker_id: self.me.id.clone(), generation: self.me.generation, ..RegisterContextRequest::default() }
+        RegisterContextRequest {
+            broker_id: self.me.id.clone(),
+            generation: self.generation.load(Ordering::Acquire),
+            ..RegisterContextRequest::default()
+        }
     }
 
     async fn post(&self, request: &RegisterContextRequest) -> Result<(), ClientError> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fogflow_ngsi::{EntityKey, Timestamp};
-use fogflow_store::{Document, Outcome, SharedStore, StoreError};
+use fogflow_store::follow::last_of;
+use fogflow_store::{Batch, Document, Outcome, SharedStore, StoreError};
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -14,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::staging::{Group, Item, Staging, Verdict, verdicts};
 use super::{Record, State, document};
 use crate::change::{Change, Origin};
-use crate::command::{Action, Answer, Command, Done, Refusal};
+use crate::command::{Answer, Command, Done, Refusal};
 use crate::metrics::Metrics;
+use crate::replica::{Line, Own};
 
 /// Most writes in one batch for the store (`reference`: larger ones only lengthen its pauses).
 const BATCH: usize = 512;
@@ -26,6 +28,8 @@ const IN_FLIGHT: usize = 4;
 const WORTHWHILE: usize = 128;
 /// How long a job may be retried after conflicts, and how long it may wait in the queue.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long an answer waits until this replica has applied the write, which is durable already.
+const APPLY: Duration = Duration::from_secs(1);
 /// After the stop was asked for, how long nobody must write before it ends.
 const QUIET: Duration = Duration::from_millis(250);
 /// Jobs that may wait before writers have to.
@@ -81,6 +85,8 @@ pub struct Committer {
     jobs: mpsc::Receiver<Job>,
     published: mpsc::Sender<Changes>,
     metrics: Arc<Metrics>,
+    /// When others write to the store, too: the way by which all changes come into memory.
+    line: Option<Line>,
     open: HashMap<u64, Open, RandomState>,
     next_job: u64,
     /// Entities with a write on its way.
@@ -92,9 +98,16 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// A committer and the way to it. Committed changes go to `published`; when that is full, writers wait.
+    /// A committer and the way to it. Committed changes go to `published`; when that is full, writers wait. With a `line`,
+    /// they go there instead, and are applied and published in their turn among those of other replicas.
     #[must_use]
-    pub fn new(state: Arc<State>, store: SharedStore, published: mpsc::Sender<Changes>, metrics: Arc<Metrics>) -> (Self, Writer) {
+    pub fn new(
+        state: Arc<State>,
+        store: SharedStore,
+        published: mpsc::Sender<Changes>,
+        metrics: Arc<Metrics>,
+        line: Option<Line>,
+    ) -> (Self, Writer) {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let committer = Committer {
             state,
@@ -102,6 +115,7 @@ impl Committer {
             jobs,
             published,
             metrics,
+            line,
             open: HashMap::default(),
             next_job: 0,
             busy: HashSet::default(),
@@ -152,11 +166,18 @@ impl Committer {
                 if staging.is_empty() {
                     continue;
                 }
+                let described = self.line.clone().map(|line| (line, self.describe(&mut staging)));
                 let batch = staging.batch();
                 self.metrics.commit_size.observe(staging.len() as f64);
                 let store = Arc::clone(&self.store);
                 let begun = Instant::now();
-                in_flight.push_back(async move { (staging.groups, store.commit(batch).await, begun) });
+                in_flight.push_back(async move {
+                    let result = match described {
+                        None => store.commit(batch).await,
+                        Some((line, changes)) => commit_in_line(&line, &store, batch, changes).await,
+                    };
+                    (staging.groups, result, begun)
+                });
             }
         }
         Ok(())
@@ -203,6 +224,11 @@ impl Committer {
         staging
     }
 
+    /// The changes that a batch will be, for the line.
+    fn describe(&self, staging: &mut Staging) -> Vec<Vec<Change>> {
+        staging.describe(|job| self.open.get(&job).map(|open| open.origin.clone()).unwrap_or_default())
+    }
+
     async fn settle(&mut self, (groups, result, begun): Settled) -> anyhow::Result<()> {
         self.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
         let keys: Vec<EntityKey> = groups.iter().map(|group| group.key.clone()).collect();
@@ -211,7 +237,9 @@ impl Committer {
         match result {
             Ok(outcomes) => {
                 let verdicts = verdicts(&groups, outcomes);
-                self.show(&groups, &verdicts);
+                if self.line.is_none() {
+                    self.show(&groups, &verdicts);
+                }
                 for (group, verdict) in groups.into_iter().zip(verdicts) {
                     match verdict {
                         Verdict::Committed(places) => self.committed(group, &places, &mut changes),
@@ -229,7 +257,6 @@ impl Committer {
         }
         self.release(keys, retries);
         if !changes.is_empty() {
-            self.metrics.updates.inc_by(changes.len() as u64);
             changes.sort_by_key(|change| change.sequence);
             self.published.send(changes).await?;
         }
@@ -254,21 +281,18 @@ impl Committer {
     }
 
     fn committed(&mut self, group: Group, places: &[(u64, u64)], changes: &mut Changes) {
-        for (staged, (_, sequence)) in group.staged.into_iter().zip(places) {
+        self.metrics.updates.inc_by(places.len() as u64);
+        for (mut staged, (_, sequence)) in group.staged.into_iter().zip(places) {
             let origin = self.open.get(&staged.item.job).map(|open| open.origin.clone()).unwrap_or_default();
-            let done = Done { effect: staged.effect, sequence: *sequence, skipped: staged.skipped, entity: staged.after.clone() };
-            let silent = matches!(staged.item.command.action, Action::GiveAway(_));
-            changes.push(Arc::new(Change {
-                key: group.key.clone(),
-                before: staged.before,
-                after: staged.after,
-                written: staged.written,
-                correlator: origin.correlator,
-                trace: origin.trace,
+            let done = Done {
+                effect: staged.effect,
                 sequence: *sequence,
-                silent,
-                v1: std::sync::OnceLock::new(),
-            }));
+                skipped: std::mem::take(&mut staged.skipped),
+                entity: staged.after.clone(),
+            };
+            if self.line.is_none() {
+                changes.push(Arc::new(staged.change(&group.key, origin, *sequence)));
+            }
             self.answer(staged.item.job, staged.item.place, Ok(done));
         }
     }
@@ -306,6 +330,23 @@ impl Committer {
             let _ = open.reply.send(open.answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect());
         }
     }
+}
+
+/// Commits, and returns when this replica has applied the result: also what others wrote that it conflicted with, so that
+/// a retry meets the newer version.
+async fn commit_in_line(line: &Line, store: &SharedStore, batch: Batch, changes: Vec<Vec<Change>>) -> Result<Vec<Outcome>, StoreError> {
+    let under_way = line.begin();
+    let outcomes = store.commit(batch).await?;
+    let own = changes.into_iter().flatten().zip(&outcomes).filter_map(|(change, outcome)| match outcome {
+        Outcome::Committed { version, sequence } => Some((*sequence, Own::new(change, *version, *sequence))),
+        Outcome::Conflict(_) | Outcome::GroupAborted => None,
+    });
+    line.committed(own);
+    drop(under_way);
+    if let Err(error) = line.reached(last_of(&outcomes), APPLY).await {
+        tracing::debug!(%error, "a write is answered before this replica shows it");
+    }
+    Ok(outcomes)
 }
 
 async fn until(time: Option<Instant>) {

@@ -37,6 +37,14 @@ pub async fn load(store: &SharedStore, state: &Arc<State>) -> Result<usize, Stor
     }
 }
 
+/// Decodes and shows documents on a thread where that may take its time.
+pub(crate) async fn apply_elsewhere(state: Arc<State>, documents: Vec<Document>) -> Result<(), StoreError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    finish(tokio::task::spawn_blocking(move || apply(&state, documents))).await
+}
+
 async fn finish(decoding: JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
     decoding.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
 }

@@ -5,17 +5,17 @@
 //! write from another replica's, so a later batch may not build on an unsettled one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fogflow_ngsi::{Entity, EntityKey, Timestamp};
-use fogflow_store::{Batch, Expect, Outcome, Version, Write};
+use fogflow_store::{Batch, Expect, Outcome, Sequence, Version, Write};
 use foldhash::fast::RandomState;
 
 use super::State;
 use super::document;
 use super::merge::merge;
-use crate::change::Names;
-use crate::command::{Command, Effect, Refusal};
+use crate::change::{Change, Names, Origin};
+use crate::command::{Action, Command, Effect, Refusal};
 use fogflow_ngsi::Name;
 
 /// One element of a job.
@@ -38,6 +38,23 @@ pub(super) struct Staged {
     pub(super) skipped: Vec<Name>,
     expect: Expect,
     value: Option<bytes::Bytes>,
+}
+
+impl Staged {
+    /// The change that the write is; to be asked for once.
+    pub(super) fn change(&mut self, key: &EntityKey, origin: Origin, sequence: Sequence) -> Change {
+        Change {
+            key: key.clone(),
+            before: self.before.take(),
+            after: self.after.clone(),
+            written: std::mem::take(&mut self.written),
+            correlator: origin.correlator,
+            trace: origin.trace,
+            sequence,
+            silent: matches!(self.item.command.action, Action::GiveAway(_)),
+            v1: OnceLock::new(),
+        }
+    }
 }
 
 /// The staged writes of one entity.
@@ -101,6 +118,20 @@ impl Staging {
             }
         }
         Ok(())
+    }
+
+    /// Adds to the values what other replicas need to know, and gives the change that each write will be.
+    pub(super) fn describe(&mut self, origin: impl Fn(u64) -> Origin) -> Vec<Vec<Change>> {
+        let describe = |key: &EntityKey, staged: &mut Staged| {
+            let origin = origin(staged.item.job);
+            if let Some(value) = &mut staged.value {
+                let written = staged.written.to_vec();
+                let about = document::About { written, correlator: origin.correlator.clone(), trace: origin.trace.clone() };
+                *value = document::annotate(value, &about);
+            }
+            staged.change(key, origin, 0)
+        };
+        self.groups.iter_mut().map(|group| group.staged.iter_mut().map(|staged| describe(&group.key, staged)).collect()).collect()
     }
 
     /// What the store is asked to do; takes the values out of the staged writes.

@@ -248,6 +248,12 @@ impl Subscription {
         Ok(Filter { selectors, all_attributes: self.required.clone(), any_attribute: Vec::new(), conditions, path: self.path.clone() })
     }
 
+    /// Whether it has not been changed since it was made.
+    #[must_use]
+    pub fn is_as_made(&self) -> bool {
+        self.created_at == self.modified_at
+    }
+
     /// The shortest time between two notifications.
     #[must_use]
     pub fn throttling(&self) -> Duration {

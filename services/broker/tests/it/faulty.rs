@@ -14,7 +14,7 @@ pub struct Faulty {
     pub inner: MemoryStore,
     /// Commits are refused for lack of space.
     pub full: AtomicBool,
-    /// Commits fail.
+    /// Commits, leases and questions for what is new fail.
     pub away: AtomicBool,
     /// How many commits of entities were asked for.
     pub commits: AtomicUsize,
@@ -23,6 +23,10 @@ pub struct Faulty {
 impl Faulty {
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    fn there(&self) -> Result<(), StoreError> {
+        if self.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("stopped for a test".to_owned())) } else { Ok(()) }
     }
 }
 
@@ -35,9 +39,7 @@ impl Store for Faulty {
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::Full);
         }
-        if self.away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("stopped for a test".to_owned()));
-        }
+        self.there()?;
         self.inner.commit(batch).await
     }
 
@@ -54,10 +56,12 @@ impl Store for Faulty {
     }
 
     async fn feed(&self, from: Sequence, limit: usize) -> Result<Feed, StoreError> {
+        self.there()?;
         self.inner.feed(from, limit).await
     }
 
     async fn head(&self) -> Result<Sequence, StoreError> {
+        self.there()?;
         self.inner.head().await
     }
 
@@ -66,6 +70,7 @@ impl Store for Faulty {
     }
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Lease, StoreError> {
+        self.there()?;
         self.inner.lease(name, holder, ttl).await
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fogflow_broker::{Running, start_with};
 use fogflow_chassis::Process;
-use fogflow_config::Config;
+use fogflow_config::{Config, Consistency, StoreConfig, StoreEngine};
 use fogflow_store::SharedStore;
 use fogflow_store::memory::MemoryStore;
 use serde_json::{Value, json};
@@ -46,6 +46,7 @@ pub struct Reply {
     pub status: u16,
     pub text: String,
     pub json: Value,
+    pub headers: reqwest::header::HeaderMap,
 }
 
 pub struct Options {
@@ -54,6 +55,9 @@ pub struct Options {
     pub discovery: Option<u16>,
     pub port: u16,
     pub compatibility: fogflow_config::Compatibility,
+    /// Whether other brokers may share the store.
+    pub replica: bool,
+    pub consistency: Consistency,
 }
 
 impl Default for Options {
@@ -64,6 +68,8 @@ impl Default for Options {
             discovery: None,
             port: 0,
             compatibility: fogflow_config::Compatibility::Standard,
+            replica: false,
+            consistency: Consistency::Strong,
         }
     }
 }
@@ -86,6 +92,11 @@ impl Broker {
         config.broker.http_port = options.port;
         config.broker.heartbeat_interval = 1;
         config.broker.compatibility = options.compatibility;
+        config.broker.consistency = options.consistency;
+        if options.replica {
+            // Any engine but the embedded one is taken for shared; the store itself is the one that is given.
+            config.broker.store = Some(StoreConfig { engine: StoreEngine::Postgres, ..StoreConfig::default() });
+        }
         // Port 9 is the discard service, which nobody runs: connections are refused at once.
         config.discovery.http_port = options.discovery.unwrap_or(9);
         let process = Process::new("broker under test");
@@ -118,9 +129,10 @@ impl Broker {
         }
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Reply { status, text, json }
+        Reply { status, text, json, headers }
     }
 
     pub async fn get(&self, path: &str) -> Reply {

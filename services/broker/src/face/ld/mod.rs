@@ -16,6 +16,7 @@ mod order;
 mod projection;
 mod query;
 mod reply;
+pub(crate) use reply::error;
 mod selection;
 mod subscribe;
 mod subscriptions;

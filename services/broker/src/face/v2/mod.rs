@@ -9,6 +9,7 @@ mod call;
 mod entities;
 mod operations;
 mod reply;
+pub(crate) use reply::error;
 mod selection;
 mod subscriptions;
 mod types;
