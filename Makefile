@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run build dashboard test bench images charts cluster-test
+.PHONY: help run build dashboard test soak bench images charts cluster-test
 
 help: ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -21,6 +21,11 @@ dashboard: ## Build the dashboard
 test: ## Install what the tests need and run them all
 	tests/setup test
 	tests/run
+
+soak: ## 400 random faults on replicas of everything (SEED=n repeats a run)
+	tests/setup test
+	cargo build --workspace --bins --locked
+	FOGFLOW_CLUSTER_TESTS=1 FOGFLOW_CHAOS_FAULTS=400 $(if $(SEED),FOGFLOW_CHAOS_SEED=$(SEED)) cargo test -p fogflow-tests --locked --test chaos --test replicas
 
 bench: ## Measure the node beside a bare server; prints the tables of docs/performance.md
 	tests/setup build

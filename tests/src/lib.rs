@@ -1,6 +1,8 @@
 //! Helpers of the whole-system suites: nodes as real processes, notification sinks, bounded waits.
 #![expect(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a test helper fails its test")]
 
+pub mod balancer;
+pub mod cluster;
 pub mod http;
 pub mod node;
 pub mod otlp;

@@ -91,11 +91,22 @@ impl Site {
         format!("http://127.0.0.1:{}", self.config[section][key])
     }
 
+    /// The port of a section's NGSI agent, if it has one.
+    #[must_use]
+    pub fn agent_port(&self, section: &str) -> Option<u16> {
+        let key = match section {
+            "designer" => "agentPort",
+            "master" => "ngsi_agent_port",
+            _ => return None,
+        };
+        self.config[section][key].as_u64().and_then(|port| u16::try_from(port).ok())
+    }
+
     /// Starts a program of the workspace with this site's configuration. Its output goes to a file in the directory.
     #[must_use]
     pub fn start(&self, program: &str, arguments: &[&str]) -> Started {
         let (config, data) = (self.write_config(), self.directory.path().join("data"));
-        let log = self.directory.path().join(format!("{program}{}.log", arguments.join("_").replace('/', "_")));
+        let log = self.directory.path().join(format!("{program}{}.log", arguments.join("_").replace(['/', ':', '@'], "_")));
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
         let mut command = Command::new(binary(program));
         if program == "fogflow" {
