@@ -142,7 +142,7 @@ impl Context {
         }
         let short = name.as_str();
         // A user's context may give a short name of the default context another meaning.
-        if !short.contains(':') && (core::iri_of(short).is_some() || !self.terms.contains_key(short)) {
+        if !short.contains(':') && (!self.terms.contains_key(short) || core::iri_of(short).is_some()) {
             return Cow::Borrowed(short);
         }
         let iri = name.iri();

@@ -52,14 +52,19 @@ impl From<Mode> for Rules {
 /// The `@context` member of a body that is an object; `None` if it has none or is an array.
 ///
 /// # Errors
-/// If the body is no JSON.
+/// If the body cannot be read so far; one without the member may also be found wrong only when it is decoded.
 pub fn context_member(body: &[u8]) -> Result<Option<Value>, DecodeError> {
-    if body.trim_ascii_start().starts_with(b"[") {
+    if body.trim_ascii_start().starts_with(b"[") || cannot_have_context(body) {
         return Ok(None);
     }
     let members: Members<'_> = decode(body)?;
     let found = members.0.iter().find(|(key, _)| key == "@context");
     found.map(|(_, raw)| decode_str(raw.get())).transpose()
+}
+
+/// Whether the body looks like an object that lacks the member: most bodies are spared a parse of their own.
+fn cannot_have_context(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| text.trim_start().starts_with('{') && !text.contains('\\') && !text.contains("\"@context\""))
 }
 
 /// The elements of a body that is an array, each as its text, for [`decode_entity`] one by one.
@@ -156,6 +161,9 @@ pub fn decode_attribute_fragment(
 
 /// The name of an attribute that a member name means.
 pub(super) fn attribute_name(text: &str, context: &Context) -> Result<Name, DecodeError> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(context.expand(text));
+    }
     let bad =
         |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\'' | '=' | ';' | '(' | ')' | '`' | '{' | '}');
     if text.is_empty() || text.starts_with('@') || text.contains(bad) {

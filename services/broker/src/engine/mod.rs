@@ -125,8 +125,11 @@ impl Engine {
             return self.write_here(&identity.origin, commands).await;
         }
         let state = &self.inner.state;
-        let elsewhere: Vec<EntityKey> =
-            commands.iter().filter(|command| state.record(&command.key).is_none()).map(|command| command.key.clone()).collect();
+        let elsewhere: Vec<EntityKey> = commands
+            .iter()
+            .filter(|command| !state.has(&command.key.tenant, Some(&command.key.path), &command.key.id))
+            .map(|command| command.key.clone())
+            .collect();
         if elsewhere.is_empty() {
             return self.write_here(&identity.origin, commands).await;
         }
@@ -173,6 +176,12 @@ impl Engine {
     #[must_use]
     pub fn get(&self, identity: &Identity, id: &str) -> Option<SharedEntity> {
         self.record(identity, id).map(|record| record.entity)
+    }
+
+    /// Whether [`get`](Self::get) finds it.
+    #[must_use]
+    pub fn has(&self, identity: &Identity, id: &str) -> bool {
+        self.inner.state.has(&identity.tenant, identity.read_path(), id)
     }
 
     /// The same with its version.

@@ -69,6 +69,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = (StatusCode, String);
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        if parts.uri.query().is_none_or(str::is_empty) {
+            return Ok(Params::default());
+        }
         let Query(pairs) = Query::try_from_uri(&parts.uri).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
         Ok(Params(pairs))
     }

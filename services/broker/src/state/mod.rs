@@ -36,6 +36,12 @@ impl State {
         self.spaces.read().get(tenant)?.get(path, id).cloned()
     }
 
+    /// Whether [`get`](Self::get) finds it.
+    #[must_use]
+    pub fn has(&self, tenant: &Tenant, path: Option<&str>, id: &str) -> bool {
+        self.spaces.read().get(tenant).is_some_and(|space| space.get(path, id).is_some())
+    }
+
     /// The entity under this key.
     #[must_use]
     pub fn record(&self, key: &EntityKey) -> Option<Record> {

@@ -32,7 +32,7 @@ pub(super) async fn update(State(engine): State<Engine>, call: Call, Path(id): P
     let (gone, kept) = std::mem::take(&mut patch.attributes).into_iter().partition(|attribute| attribute.value.as_text() == LD_NULL);
     patch.attributes = kept;
     let mut skipped = Vec::new();
-    let key = call.identity.key(&own_id(&engine, &call.identity, &id));
+    let key = call.identity.key(own_id(&engine, &call.identity, &id));
     let removed = removals(gone);
     let mut commands = Vec::new();
     if !removed.is_empty() {
@@ -90,7 +90,7 @@ fn partly(updated: &[Name], skipped: &[Name], context: &Context, reason: &str) -
     let short = |name: &Name| name.iri().into_owned();
     let left: Vec<_> = skipped.iter().map(|name| serde_json::json!({"attributeName": short(name), "reason": reason})).collect();
     let result = serde_json::json!({"updated": updated.iter().map(short).collect::<Vec<_>>(), "notUpdated": left});
-    reply::body(StatusCode::MULTI_STATUS, Media::Json, context, "", result.to_string().into_bytes())
+    reply::body(StatusCode::MULTI_STATUS, Media::Json, context, result.to_string().into_bytes())
 }
 
 /// The patch of one attribute; the body may also be the value alone.

@@ -150,7 +150,7 @@ pub(super) async fn delete(State(engine): State<Engine>, call: Call, body: Bytes
                 outcome.errors.push(BatchError { entity_id: id.into(), error: Problem::from(&error) });
             }
             _ => commands
-                .push(Command { key: call.identity.key(&super::entities::own_id(&engine, &call.identity, &id)), action: Action::Delete }),
+                .push(Command { key: call.identity.key(super::entities::own_id(&engine, &call.identity, &id)), action: Action::Delete }),
         }
     }
     if commands.is_empty() && outcome.errors.is_empty() {

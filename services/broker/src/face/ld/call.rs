@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use fogflow_config::Compatibility;
 use fogflow_ngsi::context::Context;
 use fogflow_ngsi::ld::{self, ProblemType, Rules};
@@ -50,8 +50,8 @@ pub(super) struct Call {
     /// URL of the context in the `Link` header.
     link: Option<String>,
     content: Content,
-    accept: Option<Media>,
-    accept_text: String,
+    /// The media type for an answer, or the header if none of ours suits.
+    accept: Result<Media, HeaderValue>,
     /// Whether upstream's manners are asked for.
     pub(super) lenient: bool,
 }
@@ -66,14 +66,13 @@ impl FromRequestParts<Engine> for Call {
         if !lenient {
             check_params(&params)?;
         }
-        let accept_text = text(&parts.headers, header::ACCEPT).to_owned();
         Ok(Call {
             identity,
             params,
             link: link(&parts.headers, lenient),
             content: content(text(&parts.headers, header::CONTENT_TYPE)),
-            accept: accept(&accept_text),
-            accept_text,
+            accept: accept(text(&parts.headers, header::ACCEPT))
+                .ok_or_else(|| parts.headers.get(header::ACCEPT).cloned().unwrap_or(HeaderValue::from_static(""))),
             lenient,
         })
     }
@@ -139,29 +138,34 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
 }
 
 fn content(value: &str) -> Content {
-    match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "" => Content::None,
-        "application/json" => Content::Json,
-        "application/ld+json" => Content::JsonLd,
-        "application/merge-patch+json" => Content::MergePatch,
-        _ => Content::Other,
-    }
+    const KNOWN: [(&str, Content); 4] = [
+        ("application/json", Content::Json),
+        ("application/ld+json", Content::JsonLd),
+        ("application/merge-patch+json", Content::MergePatch),
+        ("", Content::None),
+    ];
+    let media = value.split(';').next().unwrap_or_default().trim();
+    KNOWN.iter().find(|(name, _)| name.eq_ignore_ascii_case(media)).map_or(Content::Other, |(_, content)| *content)
 }
 
 /// The media type that suits best: the highest weight, then the order in the header.
 fn accept(value: &str) -> Option<Media> {
+    const KNOWN: [(&str, Media); 5] = [
+        ("application/json", Media::Json),
+        ("application/ld+json", Media::JsonLd),
+        ("*/*", Media::Json),
+        ("application/geo+json", Media::GeoJson),
+        ("application/*", Media::Json),
+    ];
     if value.trim().is_empty() {
         return Some(Media::Json);
     }
     let mut best: Option<(f32, Media)> = None;
     for part in value.split(',') {
         let mut pieces = part.split(';').map(str::trim);
-        let media = match pieces.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "application/json" | "application/*" | "*/*" => Media::Json,
-            "application/ld+json" => Media::JsonLd,
-            "application/geo+json" => Media::GeoJson,
-            _ => continue,
-        };
+        let name = pieces.next().unwrap_or_default();
+        let Some((_, media)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else { continue };
+        let media = *media;
         let weight = pieces.find_map(|piece| piece.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
         if weight > 0.0 && best.is_none_or(|(other, _)| weight > other) {
             best = Some((weight, media));
@@ -182,8 +186,10 @@ fn link(headers: &HeaderMap, lenient: bool) -> Option<String> {
 impl Call {
     /// The media type for an answer.
     pub(super) fn media(&self) -> Result<Media, Fault> {
-        let unacceptable = || Fault::with_status(StatusCode::NOT_ACCEPTABLE, format!("Accept: `{}` is none of JSON's", self.accept_text));
-        self.accept.ok_or_else(unacceptable)
+        self.accept.as_ref().copied().map_err(|header| {
+            let header = header.to_str().unwrap_or_default();
+            Fault::with_status(StatusCode::NOT_ACCEPTABLE, format!("Accept: `{header}` is none of JSON's"))
+        })
     }
 
     /// As [`media`](Self::media) where GeoJSON makes no sense.
@@ -254,7 +260,7 @@ impl Call {
 
     /// Refuses an entity id that is no URI, unless the entity is there: other faces allow such ids.
     pub(super) fn check_id(&self, engine: &Engine, id: &str) -> Result<(), Fault> {
-        if self.lenient || engine.get(&self.identity, id).is_some() {
+        if self.lenient || engine.has(&self.identity, id) {
             return Ok(());
         }
         Ok(ld::check_uri(id).map_err(|error| error.within("id"))?)

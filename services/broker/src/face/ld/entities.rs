@@ -20,21 +20,21 @@ use crate::state::SharedEntity;
 
 /// Carries out one command.
 pub(super) async fn write(engine: &Engine, identity: &Identity, id: &str, action: Action) -> Result<Done, Refusal> {
-    let command = Command { key: identity.key(&own_id(engine, identity, id)), action };
+    let command = Command { key: identity.key(own_id(engine, identity, id)), action };
     engine.write(identity, vec![command]).await.pop().unwrap_or(Err(Refusal::Unavailable("no answer".to_owned())))
 }
 
 /// The id under which an entity is stored. One whose id is no URI is known to other NGSI-LD brokers as
 /// `urn:ngsi-ld:<type>:<id>`, and is found by that as well.
-pub(super) fn own_id(engine: &Engine, identity: &Identity, id: &str) -> String {
-    if engine.get(identity, id).is_none()
-        && let Some((entity_type, rest)) = id.strip_prefix("urn:ngsi-ld:").and_then(|rest| rest.split_once(':'))
+pub(super) fn own_id<'a>(engine: &Engine, identity: &Identity, id: &'a str) -> &'a str {
+    if let Some((entity_type, rest)) = id.strip_prefix("urn:ngsi-ld:").and_then(|rest| rest.split_once(':'))
         && ld::check_uri(rest).is_err()
+        && !engine.has(identity, id)
         && engine.get(identity, rest).is_some_and(|entity| entity.types.first().is_none_or(|name| name.as_str() == entity_type))
     {
-        return rest.to_owned();
+        return rest;
     }
-    id.to_owned()
+    id
 }
 
 pub(super) fn text(body: &[u8]) -> Result<&str, Fault> {
@@ -73,7 +73,7 @@ async fn find(engine: &Engine, call: &Call, id: &str) -> Result<SharedEntity, Fa
     call.check_tenant(engine)?;
     call.check_id(engine, id)?;
     let id = own_id(engine, &call.identity, id);
-    let found = if call.params.flag("local") { Ok(engine.get(&call.identity, &id)) } else { engine.find(&call.identity, &id).await };
+    let found = if call.params.flag("local") { Ok(engine.get(&call.identity, id)) } else { engine.find(&call.identity, id).await };
     match found {
         Ok(Some(entity)) => Ok(entity),
         Ok(None) => Err(Fault::not_found(format!("there is no entity {id}"))),
@@ -93,7 +93,7 @@ pub(super) async fn show(State(engine): State<Engine>, call: Call, Path(id): Pat
     let mut out = Vec::with_capacity(1024);
     let find = |id: &str| engine.get(&call.identity, id);
     write_one(&mut JsonWriter::new(&mut out), &entity, &shape, &context, media, &shape.links(&find));
-    Ok(reply::body(StatusCode::OK, media, &context, "", out))
+    Ok(reply::body(StatusCode::OK, media, &context, out))
 }
 
 fn write_one(w: &mut JsonWriter<'_>, entity: &Entity, shape: &Shape, context: &Context, media: Media, links: &Links<'_>) {
@@ -139,7 +139,7 @@ pub(super) fn fragment(call: &Call, id: &str, body: &[u8], context: &Context, mo
 }
 
 pub(super) async fn delete(State(engine): State<Engine>, call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
-    if engine.get(&call.identity, &own_id(&engine, &call.identity, &id)).is_none() {
+    if !engine.has(&call.identity, own_id(&engine, &call.identity, &id)) {
         call.check_id(&engine, &id)?;
         call.check_tenant(&engine)?;
     }

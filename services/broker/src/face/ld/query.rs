@@ -131,7 +131,7 @@ fn answer(
         }
         w.end_array();
     }
-    let mut response = reply::body(StatusCode::OK, media, context, "", out);
+    let mut response = reply::body(StatusCode::OK, media, context, out);
     let headers = response.headers_mut();
     if let Some(total) = found.total {
         headers.insert("ngsild-results-count", HeaderValue::from(total));

@@ -1,9 +1,12 @@
 //! Replies in NGSI-LD's form.
 
+use std::sync::LazyLock;
+
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fogflow_ngsi::DecodeError;
-use fogflow_ngsi::context::Context;
+use fogflow_ngsi::context::{CORE_CONTEXT_URL, Context};
 use fogflow_ngsi::ld::{Problem, ProblemType};
 
 use super::call::Media;
@@ -89,18 +92,26 @@ pub(crate) fn error(status: StatusCode, message: &str) -> Response {
 }
 
 /// A body in the media type that was asked for; with plain JSON the context goes into a `Link` header.
-pub(super) fn body(status: StatusCode, media: Media, context: &Context, link: &str, body: Vec<u8>) -> Response {
-    let mut headers = HeaderMap::new();
+pub(super) fn body(status: StatusCode, media: Media, context: &Context, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     if media != Media::JsonLd {
-        push_link(&mut headers, context_link(context, link));
+        match context.link() {
+            None | Some(CORE_CONTEXT_URL) => drop(headers.append(header::LINK, CORE_LINK.clone())),
+            Some(url) => push_link(headers, context_link(url)),
+        }
     }
-    (status, headers, body).into_response()
+    response
 }
 
+/// The `Link` header of most answers.
+static CORE_LINK: LazyLock<HeaderValue> =
+    LazyLock::new(|| HeaderValue::try_from(context_link(CORE_CONTEXT_URL)).unwrap_or(HeaderValue::from_static("")));
+
 /// The value of the `Link` header for a context.
-fn context_link(context: &Context, link: &str) -> String {
-    let url = if link.is_empty() { context.link().unwrap_or(fogflow_ngsi::context::CORE_CONTEXT_URL) } else { link };
+fn context_link(url: &str) -> String {
     format!("<{url}>; rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"")
 }
 

@@ -147,12 +147,12 @@ pub(super) async fn list(State(engine): State<Engine>, call: Call) -> Result<Res
     if call.lenient {
         let map: Map<String, Value> =
             all.iter().map(|one| (one.subscription.id.to_string(), shown(one, &context, &call, Media::Json))).collect();
-        return Ok(reply::body(StatusCode::OK, media, &context, "", Value::Object(map).to_string().into_bytes()));
+        return Ok(reply::body(StatusCode::OK, media, &context, Value::Object(map).to_string().into_bytes()));
     }
     let total = all.len();
     let on_page = all.iter().skip(page.offset).take(page.limit);
     let list = Value::Array(on_page.map(|one| shown(one, &context, &call, media)).collect());
-    let mut response = reply::body(StatusCode::OK, media, &context, "", list.to_string().into_bytes());
+    let mut response = reply::body(StatusCode::OK, media, &context, list.to_string().into_bytes());
     let headers = response.headers_mut();
     if page.count {
         headers.insert("ngsild-results-count", HeaderValue::from(total));
@@ -175,7 +175,7 @@ pub(super) async fn show(State(engine): State<Engine>, call: Call, Path(id): Pat
     let context = call.context(&engine).await?;
     let one = find(&engine, &call, &id)?;
     let document = shown(&one, &context, &call, media);
-    Ok(reply::body(StatusCode::OK, media, &context, "", document.to_string().into_bytes()))
+    Ok(reply::body(StatusCode::OK, media, &context, document.to_string().into_bytes()))
 }
 
 pub(super) async fn change(State(engine): State<Engine>, call: Call, Path(id): Path<String>, body: Bytes) -> Result<Response, Fault> {

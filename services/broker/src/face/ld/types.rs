@@ -62,7 +62,7 @@ fn respond(mut value: Value, media: Media, context: &Context) -> Response {
             one => add(one),
         }
     }
-    reply::body(StatusCode::OK, media, context, "", value.to_string().into_bytes())
+    reply::body(StatusCode::OK, media, context, value.to_string().into_bytes())
 }
 
 fn list_id(kind: &str) -> String {

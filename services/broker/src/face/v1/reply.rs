@@ -1,5 +1,6 @@
 //! Replies in v1's form.
 
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fogflow_ngsi::DecodeError;
@@ -28,7 +29,10 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// JSON that is already written.
 pub(super) fn raw(status: StatusCode, text: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON))], text).into_response()
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
+    response
 }
 
 /// A request body that cannot be understood.
