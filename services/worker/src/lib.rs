@@ -22,15 +22,18 @@ mod records;
 pub mod settings;
 mod table;
 mod task;
+mod turn;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
 use fogflow_bus::SharedBus;
 use fogflow_chassis::{CancellationToken, Process, Security, UsageError};
+use fogflow_client::{DesignerClient, Endpoint};
 use fogflow_config::{Config, ContainerManagement};
 use fogflow_orchestration::WorkerProfile;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -50,6 +53,7 @@ use crate::settings::Settings;
 use crate::table::TaskTable;
 use crate::task::actor::Surroundings;
 pub use crate::task::restart::RestartPolicy;
+use crate::turn::Turn;
 
 /// How long tasks may take to end with the worker, below the grace of the process.
 const CLOSE_LIMIT: Duration = Duration::from_secs(12);
@@ -86,7 +90,9 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
     let (engine, records) = choose_engine(&settings, &state, process).await?;
     let metrics = Metrics::register(&process.metrics)?;
     let (outbox, reports) = mpsc::channel(messages::OUTBOX);
-    let around = Surroundings { engine: Arc::clone(&engine), broker, state, records, settings: Arc::clone(&settings) };
+    let designer = DesignerClient::new(Endpoint::new(client, &config.designer_url()));
+    let turn = Arc::new(Turn::new(designer, &settings.worker_id, &settings.directory));
+    let around = Surroundings { engine: Arc::clone(&engine), broker, state: Arc::clone(&state), records, settings: Arc::clone(&settings) };
     let table = TaskTable::new(around, process.tasks.clone(), outbox, metrics.clone());
 
     let http_state = HttpState { table: Arc::clone(&table), engine: Arc::clone(&engine), shutdown: process.shutdown.clone() };
@@ -115,6 +121,7 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
         prefetching: Arc::new(Semaphore::new(messages::PREFETCHES)),
         unknown: parking_lot::Mutex::default(),
         consuming: watch::Sender::new(false),
+        muted: AtomicBool::new(false),
     });
     if messages.engine.has_standbys() {
         let (standby, shutdown) = (process.clone(), process.shutdown.clone());
@@ -126,18 +133,37 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
                 }
                 active = messages.engine.activate() => active?,
             }
-            begin(&messages, &standby, reports).await;
+            begin(&messages, &standby, reports, None).await;
+            shutdown.cancelled().await;
+            Ok(())
+        });
+    } else if turn.is_taken().await {
+        let (standby, shutdown) = (process.clone(), process.shutdown.clone());
+        process.tasks.spawn_critical("worker/standby", async move {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = turn.come(messages.engine.as_ref(), &state) => {}
+            }
+            begin(&messages, &standby, reports, Some(turn)).await;
             shutdown.cancelled().await;
             Ok(())
         });
     } else {
-        begin(&messages, process, reports).await;
+        begin(&messages, process, reports, Some(turn)).await;
     }
     Ok(Running { http, worker_id })
 }
 
 /// Takes up what is there, then hears and speaks.
-async fn begin(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crate::task::report::Outgoing>) {
+async fn begin(
+    messages: &Arc<Messages>,
+    process: &Process,
+    reports: mpsc::Receiver<crate::task::report::Outgoing>,
+    turn: Option<Arc<Turn>>,
+) {
+    if let Some(turn) = &turn {
+        turn::keep(turn, messages, process);
+    }
     while let Err(error) = messages.table.restore().await {
         tracing::warn!(%error, "what this worker had cannot be read; that is tried again");
         tokio::select! {
@@ -145,11 +171,11 @@ async fn begin(messages: &Arc<Messages>, process: &Process, reports: mpsc::Recei
             () = tokio::time::sleep(RESTORE_AGAIN) => {}
         }
     }
-    run(messages, process, reports);
+    run(messages, process, reports, turn);
 }
 
 /// Spawns the tasks of a worker.
-fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crate::task::report::Outgoing>) {
+fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crate::task::report::Outgoing>, turn: Option<Arc<Turn>>) {
     let shutdown = process.shutdown.clone();
     process.tasks.spawn_restarting("worker/commands", {
         let (messages, shutdown) = (Arc::clone(messages), shutdown.clone());
@@ -191,6 +217,9 @@ fn run(messages: &Arc<Messages>, process: &Process, reports: mpsc::Receiver<crat
             messages.table.close(CLOSE_LIMIT).await;
             messages.leave().await;
             messages.engine.retire();
+            if let Some(turn) = turn {
+                turn.end().await;
+            }
         };
         tokio::select! {
             () = sending => {}

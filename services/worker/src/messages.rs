@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fogflow_bus::{BusError, Delivery, Message, Queue, SharedBus};
@@ -47,6 +48,8 @@ pub(crate) struct Messages {
     pub(crate) unknown: Mutex<HashSet<String>>,
     /// Whether commands are consumed: a worker that cannot hear must not say that it is there (FAULT 1).
     pub(crate) consuming: watch::Sender<bool>,
+    /// Set when another worker has this one's name: nothing more is said in it.
+    pub(crate) muted: AtomicBool,
 }
 
 impl Messages {
@@ -217,6 +220,9 @@ impl Messages {
     }
 
     async fn publish(&self, routing_key: &str, kind: MessageType, payload: &impl Serialize) -> Result<(), BusError> {
+        if self.muted.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let refused = |error: serde_json::Error| BusError::Refused(error.to_string());
         let envelope = Envelope::new(kind, routing_key, &self.settings.worker_id, payload).map_err(refused)?;
         let body = serde_json::to_vec(&envelope).map_err(refused)?;

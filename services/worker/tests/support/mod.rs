@@ -54,10 +54,21 @@ impl World {
         Self::with_broker(FakeBroker::start().await, change).await
     }
 
+    /// With a designer on this port.
+    pub async fn with_designer(port: u16) -> Self {
+        Self::assemble(FakeBroker::start().await, port, |_| {}).await
+    }
+
     pub async fn with_broker(broker: FakeBroker, change: impl FnOnce(&mut Settings)) -> Self {
+        // Nobody listens on port 1: this worker is alone.
+        Self::assemble(broker, 1, change).await
+    }
+
+    async fn assemble(broker: FakeBroker, designer: u16, change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         config.worker.http_port = 0;
+        config.designer.web_srv_port = designer;
         let mut settings = Settings::from_config(&config);
         settings.broker_url = broker.url.clone();
         settings.heartbeat = Duration::from_millis(200);
