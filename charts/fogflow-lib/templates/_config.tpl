@@ -1,7 +1,11 @@
 {{/* config.json: the file of the chart with the values under `config` over it, as JSON. */}}
 {{- define "fogflow.config" -}}
 {{- $file := .Files.Get "config.json" | mustFromJson -}}
-{{- mustMergeOverwrite $file (deepCopy (.Values.config | default dict)) | toPrettyJson -}}
+{{- $merged := mustMergeOverwrite $file (deepCopy (.Values.config | default dict)) -}}
+{{- range $key := list "latitude" "longitude" -}}
+{{- $_ := set $merged.physical_location $key (index $merged.physical_location $key | toString | float64) -}} {{/* --set makes a string of a fraction */}}
+{{- end -}}
+{{- toPrettyJson $merged -}}
 {{- end -}}
 
 {{/* Address of this node: what config.json says, else the first external address, else the name of the broker. */}}
