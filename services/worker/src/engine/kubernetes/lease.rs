@@ -4,13 +4,16 @@
 //! clocks need not agree. A holder that cannot renew gives up before that. What replicas make has the same names whoever
 //! makes it, so that even two that overlap for a moment make nothing twice.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::bail;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::api::PostParams;
 use kube::{Api, Error};
+use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +32,8 @@ pub(crate) struct Leadership {
     /// Unique among replicas and restarts.
     pub(crate) identity: String,
     pub(crate) length: Duration,
+    /// Reference to the worker's own Deployment, once it is known: with that the lease goes, too.
+    pub(crate) owner: Arc<OnceLock<Value>>,
 }
 
 /// The last change of a lease that was seen, and when.
@@ -162,8 +167,14 @@ impl Leadership {
             ..LeaseSpec::default()
         };
         let labels = [(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned())].into();
-        let metadata =
-            ObjectMeta { name: Some(self.name.clone()), resource_version: version, labels: Some(labels), ..ObjectMeta::default() };
+        let owner = self.owner.get().and_then(|owner| OwnerReference::deserialize(owner).ok());
+        let metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            resource_version: version,
+            labels: Some(labels),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        };
         Lease { metadata, spec: Some(spec) }
     }
 }

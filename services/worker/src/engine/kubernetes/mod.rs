@@ -90,11 +90,13 @@ impl KubernetesEngine {
             .map_err(|error| UsageError(format!("worker.container_management is kubernetes, but there is no cluster: {error:#}")))?;
         let namespace = if settings.app_namespace.is_empty() { cluster.own_namespace.clone() } else { settings.app_namespace.clone() };
         let calls = Arc::new(Calls::new(config.requests_per_second));
+        let owner = Arc::default();
         let leadership = Leadership {
             api: Api::namespaced(cluster.client.clone(), &namespace),
             name: names::worker_object(&settings.worker_id),
             identity: identity(),
             length: Duration::from_secs(config.lease_seconds.into()),
+            owner: Arc::clone(&owner),
         };
         let site = Site {
             worker_id: settings.worker_id.clone(),
@@ -110,7 +112,7 @@ impl KubernetesEngine {
             site: Arc::new(site),
             views: Arc::default(),
             synced: OnceLock::new(),
-            owner: Arc::default(),
+            owner,
             process: process.clone(),
             leadership,
             retired: CancellationToken::new(),
