@@ -3,6 +3,7 @@
 
 pub mod balancer;
 pub mod cluster;
+pub mod history;
 pub mod http;
 pub mod node;
 pub mod otlp;
