@@ -52,9 +52,9 @@ impl From<Mode> for Rules {
 /// The `@context` member of a body that is an object; `None` if it has none or is an array.
 ///
 /// # Errors
-/// If the body cannot be read so far; one without the member may also be found wrong only when it is decoded.
+/// If the body is no JSON.
 pub fn context_member(body: &[u8]) -> Result<Option<Value>, DecodeError> {
-    if body.trim_ascii_start().starts_with(b"[") || cannot_have_context(body) {
+    if body.trim_ascii_start().starts_with(b"[") {
         return Ok(None);
     }
     let members: Members<'_> = decode(body)?;
@@ -62,9 +62,12 @@ pub fn context_member(body: &[u8]) -> Result<Option<Value>, DecodeError> {
     found.map(|(_, raw)| decode_str(raw.get())).transpose()
 }
 
-/// Whether the body looks like an object that lacks the member: most bodies are spared a parse of their own.
-fn cannot_have_context(body: &[u8]) -> bool {
-    std::str::from_utf8(body).is_ok_and(|text| text.trim_start().starts_with('{') && !text.contains('\\') && !text.contains("\"@context\""))
+/// Whether [`context_member`] has to be asked: a look at the bytes that spares most bodies a parse of their own. Of one that
+/// looks like an object without the member it is not known whether it is JSON.
+#[must_use]
+pub fn may_have_context(body: &[u8]) -> bool {
+    let lacks = |text: &str| text.trim_start().starts_with('{') && !text.contains('\\') && !text.contains("\"@context\"");
+    !std::str::from_utf8(body).is_ok_and(lacks)
 }
 
 /// The elements of a body that is an array, each as its text, for [`decode_entity`] one by one.

@@ -16,6 +16,6 @@ pub mod subscription;
 mod tests;
 
 pub use encode::{Format, Hidden, View, write_attribute, write_entity, write_feature, write_feature_collection};
-pub use entity::{Mode, NULL, Rules, check_uri, context_member, decode_attribute_fragment, decode_entity, decode_list};
+pub use entity::{Mode, NULL, Rules, check_uri, context_member, decode_attribute_fragment, decode_entity, decode_list, may_have_context};
 pub use notification::{BatchError, Notification, encode_batch_result};
 pub use problem::{Problem, ProblemType};

@@ -305,3 +305,17 @@ proptest! {
         let _ = expanded(json!({name: value.to_value()}), Form::Whole);
     }
 }
+
+#[test]
+fn a_context_is_never_overlooked_and_plain_bodies_are_spared_the_search() {
+    for with in
+        [r#"{"@context":"c"}"#, r#" {"a":{"@context":1},"@context":[]}"#, r#"{"\u0040context":"c"}"#, r#"{"a":"\"","@conte\u0078t":{}}"#]
+    {
+        assert!(context_member(with.as_bytes()).unwrap().is_some(), "{with}");
+        assert!(may_have_context(with.as_bytes()), "{with}");
+    }
+    for without in [r#"{"a":{"value":5}}"#, r#" {"context":1}"#] {
+        assert!(context_member(without.as_bytes()).unwrap().is_none(), "{without}");
+        assert!(!may_have_context(without.as_bytes()), "{without}");
+    }
+}

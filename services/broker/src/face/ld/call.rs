@@ -223,18 +223,19 @@ impl Call {
             let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(body);
             return Err(parsed.map_or_else(|error| Fault::invalid(error.to_string()), |_| Fault::bad("the body must be an object")));
         }
-        let inside = ld::context_member(body)?;
-        self.choose(engine, inside).await
+        self.choose(engine, body).await
     }
 
     /// The context of one element of a batch.
     pub(super) async fn element_context(&self, engine: &Engine, text: &str) -> Result<Arc<Context>, Fault> {
-        let inside = ld::context_member(text.as_bytes())?;
-        self.choose(engine, inside).await
+        self.choose(engine, text.as_bytes()).await
     }
 
-    async fn choose(&self, engine: &Engine, inside: Option<Value>) -> Result<Arc<Context>, Fault> {
-        match (self.content, inside) {
+    async fn choose(&self, engine: &Engine, body: &[u8]) -> Result<Arc<Context>, Fault> {
+        if self.content != Content::JsonLd && !ld::may_have_context(body) {
+            return self.context(engine).await;
+        }
+        match (self.content, ld::context_member(body)?) {
             (Content::JsonLd, Some(source)) => {
                 if self.link.is_some() && !self.lenient {
                     return Err(Fault::bad("Link: the context of application/ld+json is in the body"));
