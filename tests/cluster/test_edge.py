@@ -43,7 +43,7 @@ class AnEdge(ClusterTest):
         self.edge.helm("test", self.release, "--namespace", NAMESPACE, "--timeout", "3m")
 
         def joined() -> bool:
-            workers = {worker["WID"] for worker in node.ok("GET", f"{self.node.base}/info/worker")}
+            workers = {worker["id"] for worker in node.ok("GET", f"{self.node.base}/info/worker")}
             brokers = {broker["id"]: broker["myURL"] for broker in node.ok("GET", f"{self.node.base}/info/broker")}
             if "Worker.002" not in workers or "Broker.002" not in brokers:
                 raise Failed(f"workers {workers}, brokers {brokers}")
@@ -66,20 +66,20 @@ class AnEdge(ClusterTest):
         edge = f"http://{self.edge_ip}:{PORT}"
         pod = self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")[0]["metadata"]["uid"]
         names = [self.cluster.environment["KUBELAB_NAME"], self.edge.environment["KUBELAB_NAME"]]
-        self.testbed("cut", "--clusters", *names)
+        self.with_testbed("cut", "--clusters", *names)
         try:
             node.update(edge, "Room.edge", "Room", 2, EDGE_PLACE)
             wait_for("the copy at the edge while it is cut off", 20, lambda: self.copies(edge, 2))
             node.update(self.node.base, "Room.cloud", "Room", 3)
-            wait_for("the cloud to have noticed", 60, lambda: "Worker.002" not in {worker["WID"] for worker in node.ok("GET", f"{self.node.base}/info/worker")})
+            wait_for("the cloud to have noticed", 60, lambda: "Worker.002" not in {worker["id"] for worker in node.ok("GET", f"{self.node.base}/info/worker")})
             node.update(edge, "Room.edge", "Room", 4, EDGE_PLACE)
             wait_for("the copy at the edge, still", 20, lambda: self.copies(edge, 4))
         finally:
-            self.testbed("heal", "--clusters", *names)
+            self.with_testbed("heal", "--clusters", *names)
         wait_for("the cloud to see the edge's newest result", 15, lambda: self.copies(self.node.base, 4))
         rows = self.node.wait_tasks(2, 30)
         self.assertEqual({row["Worker"] for row in rows if row["Inputs"][0]["ID"] == "Room.edge"}, {"Worker.002"})
         self.assertEqual([p["metadata"]["uid"] for p in self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")], [pod])
 
-    def testbed(self, *arguments: str) -> None:
+    def with_testbed(self, *arguments: str) -> None:
         run([*self.cluster.testbed, *arguments])
