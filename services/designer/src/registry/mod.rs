@@ -48,10 +48,13 @@ pub(crate) enum LiveNews<'a> {
     Whole(&'a [Document]),
 }
 
+/// Takes what changed in the registry and the generation after it.
+type RegistryObserver = dyn Fn(&[Changed], Sequence) + Send + Sync;
+
 /// Who is told of changes. Must not block.
 pub(crate) struct Observers {
     /// Is told what changed in the registry, and the generation after it.
-    pub registry: Box<dyn Fn(&[Changed], Sequence) + Send + Sync>,
+    pub registry: Box<RegistryObserver>,
     /// Is told what changed in the live picture's collections.
     pub live: Box<dyn Fn(&LiveNews<'_>) + Send + Sync>,
     /// The live picture's collections; none where no other replica can write them.
