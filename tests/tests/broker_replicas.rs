@@ -1,5 +1,5 @@
 //! Two brokers of one site on a real PostgreSQL behind one address: they are one broker.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

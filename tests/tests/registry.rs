@@ -1,5 +1,4 @@
 //! The designer as it runs in production: its registry in PostgreSQL, its announcements over RabbitMQ, and both going away.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

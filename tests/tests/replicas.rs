@@ -1,5 +1,4 @@
 //! Replicas of everything on one PostgreSQL and one RabbitMQ: what a master that stands still and wakes up may do.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 

@@ -72,7 +72,6 @@ impl fmt::Debug for Spawner {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use tokio::sync::mpsc;

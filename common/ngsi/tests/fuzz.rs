@@ -3,6 +3,8 @@
 //! As tests, the targets take every seed of `corpus/` with many small changes, and then a fixed number of random mixtures
 //! of changes. `cargo bolero test` runs the same targets with a coverage-guided engine; see `CONTRIBUTING.md`.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::LazyLock;
 

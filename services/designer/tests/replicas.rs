@@ -80,7 +80,7 @@ async fn two_replicas_that_are_told_at_once_end_with_the_same_tables() {
     let (_a, first) = replica(&bus, &store).await;
     let (_b, second) = replica(&bus, &store).await;
     let tell = |designer: &Designer, n: u32| {
-        let body = report(1, false, &[(&format!("Task.{}", n % 7), if n % 2 == 0 { "running" } else { "paused" })]);
+        let body = report(1, false, &[(&format!("Task.{}", n % 7), if n.is_multiple_of(2) { "running" } else { "paused" })]);
         designer.http.post(designer.url("/internal/report")).json(&body).send()
     };
     let told = (0..40).flat_map(|n| [tell(&first, n), tell(&second, n + 1)]);

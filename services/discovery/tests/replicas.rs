@@ -125,7 +125,7 @@ async fn a_broker_may_beat_and_register_in_full_at_any_replica() {
 async fn a_broker_that_beats_at_one_replica_is_alive_at_both_and_its_lease_ends_at_both() {
     let (store, all) = (Arc::new(MemoryStore::new()) as SharedStore, cars());
     let (first, second) = (Node::start_replica(&store, 0).await, Node::start_replica(&store, 0).await);
-    let id = vec!["Car.1".to_owned()];
+    let id = ["Car.1".to_owned()];
     beat(&first, 1).await;
     for (snapshot, ids) in [("begin", &[][..]), ("part", &id[..]), ("end", &[][..])] {
         first.post("/ngsi9/registerContext", &from_broker(1, Some(snapshot), ids)).await;

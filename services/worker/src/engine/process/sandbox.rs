@@ -48,7 +48,7 @@ mod tests {
             std::fs::create_dir(folder).unwrap();
         }
         std::fs::write(other.join("file"), "kept").unwrap();
-        let (inside, outside) = (own.clone(), other.clone());
+        let (inside, outside) = (own.clone(), other);
         let ended = std::thread::spawn(move || {
             let status = enforce([inside.as_path()]).unwrap();
             let script = "echo a > own/a && cat other/file > own/b && echo > /dev/null && ! (echo b > other/b) 2>/dev/null \
