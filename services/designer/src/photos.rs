@@ -55,7 +55,8 @@ impl Photos {
     /// # Errors
     /// 500 if the directory cannot be read.
     pub(crate) async fn names(&self) -> ApiResult<Vec<String>> {
-        let failed = |error: std::io::Error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("pictures cannot be listed: {error}"));
+        let failed =
+            |error: std::io::Error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("pictures cannot be listed: {error}"));
         let mut entries = match tokio::fs::read_dir(&self.directory).await {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -261,7 +261,12 @@ fn in_runtime(command: Command) -> anyhow::Result<()> {
             Command::Run(args) => run::run(&args).await,
             Command::Backup(args) => backup::backup(&args).await,
             Command::Restore(args) => backup::restore(&args).await,
-            Command::Up(_) | Command::Config { .. } | Command::Token { .. } | Command::New { .. } | Command::Completions { .. } | Command::Docs { .. } => Ok(()),
+            Command::Up(_)
+            | Command::Config { .. }
+            | Command::Token { .. }
+            | Command::New { .. }
+            | Command::Completions { .. }
+            | Command::Docs { .. } => Ok(()),
         }
     }))
 }

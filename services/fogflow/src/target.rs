@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fogflow_chassis::{CommonArgs, UsageError, http_client, load_config};
-use fogflow_config::Config;
 use fogflow_client::{BrokerClient, DesignerClient, DiscoveryClient, Endpoint};
+use fogflow_config::Config;
 
 /// Options of every command that speaks to a node.
 #[derive(Args, Clone, Debug, Default)]

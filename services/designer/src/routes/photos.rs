@@ -1,7 +1,7 @@
 //! Upload and download of pictures, under both paths that upstream's pages use.
 
-use axum::body::Body;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
