@@ -119,10 +119,6 @@ fn gather(master: &Master) -> (BTreeSet<Arc<str>>, BTreeSet<String>, Vec<Write>)
     let mut state = master.state.lock();
     let tasks = std::mem::take(&mut state.unsaved);
     let workers = std::mem::take(&mut state.unsaved_workers);
-    if state.epoch().is_none() {
-        // What a follower knows of orders is less than what the leader has stored.
-        return <(BTreeSet<Arc<str>>, BTreeSet<String>, Vec<Write>)>::default();
-    }
     let mut writes = Vec::with_capacity(tasks.len() + workers.len());
     let mut put = |collection: &str, id: &str, value: Option<Vec<u8>>| {
         writes.push(Write { key: key(collection, id), expect: Expect::Any, value: value.map(Into::into) });

@@ -77,6 +77,9 @@ impl State {
             }
             self.dirty.insert(id.clone());
         }
+        // What it learnt as a follower is not stored yet.
+        self.unsaved.extend(self.copies.tasks().cloned());
+        self.unsaved_workers.extend(self.workers.alive().map(|worker| worker.id.clone()));
         self.workers_changed();
         let intents: Vec<String> = self.planner.intent_ids().map(str::to_owned).collect();
         for intent in intents {

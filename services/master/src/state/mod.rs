@@ -240,7 +240,7 @@ impl State {
         }
         if seen.replan {
             self.workers_changed();
-            self.unsaved_workers.insert(id.clone());
+            self.note_unsaved_worker(&id);
             let tasks: Vec<Arc<str>> = self.copies.of_worker(&id).cloned().collect();
             self.dirty.extend(tasks);
         }
@@ -312,8 +312,17 @@ impl State {
             self.note_failure(&id);
             self.reported.rows.insert(id.clone());
             self.published.rows.insert(id.clone());
-            self.unsaved.insert(id.clone());
+            if self.lease.is_some() {
+                self.unsaved.insert(id.clone());
+            }
             self.dirty.insert(id);
+        }
+    }
+
+    /// Only a leader stores: what a follower knows of orders is less than what the leader has stored, maybe in the same place.
+    fn note_unsaved_worker(&mut self, id: &str) {
+        if self.lease.is_some() {
+            self.unsaved_workers.insert(id.to_owned());
         }
     }
 
@@ -404,7 +413,7 @@ impl State {
         for worker in forgotten {
             let tasks = self.copies.forget_worker(&worker);
             self.touch_copies(tasks);
-            self.unsaved_workers.insert(worker);
+            self.note_unsaved_worker(&worker);
         }
         self.dirty.append(&mut self.unsettled);
         self.watches.expire_parked(now);
