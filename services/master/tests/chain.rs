@@ -82,9 +82,14 @@ async fn fault_5_a_restarted_master_moves_nothing() {
     master.stop().await;
     let master = world.master_on_disk().await;
     eventually("it plans", async || if master.running.master.plans() { Ok(()) } else { Err(String::new()) }).await;
-    eventually("it shows all tasks as running", async || {
+    // Upstream's worker reports a task once: what it said may have reached the master that has ended.
+    eventually("it shows what our worker reports as running", async || {
         let rows: Vec<TaskRow> = master.get("/tasks").await;
-        if rows.iter().filter(|row| row.status == TaskState::Running).count() == 3 { Ok(()) } else { Err(format!("{rows:?}")) }
+        if rows.iter().filter(|row| row.status == TaskState::Running && row.worker == "Worker.001").count() == 3 {
+            Ok(())
+        } else {
+            Err(format!("{rows:?}"))
+        }
     })
     .await;
     assert_eq!((one.task_ids(), two.task_ids()), before);

@@ -249,11 +249,11 @@ async fn a_process_that_a_task_started_and_sent_into_another_session_ends_with_t
     }
     let world = World::new().await;
     let mut task = python("Task.t.main.10");
-    let file = world.directory.path().join("pid");
-    task.code.as_mut().unwrap().source = format!(
-        "import subprocess\nchild = subprocess.Popen(['setsid', 'sleep', '1000'])\nopen({:?}, 'w').write(str(child.pid))\ndef handleEntity(entity, publish):\n    pass\n",
-        file.display().to_string()
-    );
+    task.code.as_mut().unwrap().source = "import subprocess\nchild = subprocess.Popen(['setsid', 'sleep', '1000'])\n\
+        open('pid', 'w').write(str(child.pid))\ndef handleEntity(entity, publish):\n    pass\n"
+        .to_owned();
+    // The task's working directory, the only one it may write to.
+    let file = world.directory.path().join("worker/tasks").join(&task.id).join("code/pid");
     world.add(&task).await;
     world.until(&task.id, TaskState::Running).await;
     let escaped: i32 = std::fs::read_to_string(file).unwrap().parse().unwrap();
