@@ -55,6 +55,13 @@ fn traced(site_id: &str, collector: &Collector) -> Site {
 async fn follow_an_update(site: &Site, collector: &Collector) {
     let http = Http::new();
     register_function(site, "echo", "Thing", ECHO, json!({})).await;
+    // Without a worker, it would be the worker's coming that starts the task.
+    let workers = format!("{}/workers", site.url("master"));
+    wait_for("the master to know the worker", Duration::from_secs(20), async || {
+        let all = http.ok(&workers).await?.to_string();
+        if all.contains("Worker.") { Ok(()) } else { Err(all) }
+    })
+    .await;
     // Before that, the entity would be part of what a new subscription finds, which no update has caused.
     let watched = format!("{}/ngsi9/subscription", site.url("discovery"));
     wait_for("the master to watch for the type", Duration::from_secs(20), async || {
