@@ -11,14 +11,12 @@ use crate::balancer::{Balancer, address_of};
 use crate::proxy::Proxy;
 use crate::servers::{Postgres, RabbitMq};
 use crate::tasks::processes_of;
-use crate::{Http, Site, Started, skip, wait_for};
+use crate::{Http, Site, Started, wait_for};
 
 /// How many replicas each service has. Workers are not replicas of each other here, but two workers.
-pub const REPLICAS: [(&str, usize); 4] = [("discovery", 2), ("broker", 1), ("designer", 2), ("master", 2)];
+pub const REPLICAS: [(&str, usize); 4] = [("discovery", 2), ("broker", 2), ("designer", 2), ("master", 2)];
 /// How many workers there are.
 pub const WORKERS: usize = 2;
-/// The variable that asks for tests of whole clusters.
-pub const ASKED: &str = "FOGFLOW_CLUSTER_TESTS";
 /// How long a process may take to become ready, on a machine that is busy.
 const READY: Duration = Duration::from_secs(60);
 
@@ -110,12 +108,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts all of it; `None`, with a line that says why, where a server is not installed, or nobody asked for it.
+    /// Starts all of it; `None`, with a line that says why, where a server is not installed.
     pub async fn start(test: &str) -> Option<Self> {
-        if std::env::var_os(ASKED).is_none() {
-            skip(test, &format!("it starts eleven processes and two servers; {ASKED}=1 or `make soak` runs it"));
-            return None;
-        }
         let postgres = Postgres::start_with(test, &["max_connections=300"]).await?;
         let rabbit = RabbitMq::start(test).await?;
         let site = Site::new("001").on_rabbitmq(&rabbit).with(|config| config["store"] = json!({"engine": "postgres", "url": ""}));
