@@ -31,7 +31,7 @@ def why_not() -> str | None:
 
 
 def testbed_environment(program: str, name: str) -> dict[str, str]:
-    """KUBECONFIG and PATH of a cluster of the testbed, also of one that is not up."""
+    """KUBECONFIG and PATH of a cluster of the testbed that has been started."""
     lines = run([program, "env", "--name", name]).splitlines()
     pairs = dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
     return {key: " ".join(shlex.split(value)).replace("$PATH", os.environ["PATH"]) for key, value in pairs.items()}
@@ -42,7 +42,10 @@ def find_helm() -> bool:
     program = testbed_program()
     if not shutil.which("helm") and program and os.geteuid() == 0:
         run([program, "prepare"], seconds=600)
-        os.environ["PATH"] = testbed_environment(program, "lab")["PATH"]
+        # Only a cluster that has been started has an environment; the program itself lies in the testbed's cache.
+        cache = Path(os.environ.get("KUBELAB_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubelab")
+        for folder in cache.glob("bin-*"):
+            os.environ["PATH"] += f"{os.pathsep}{folder}"
     return shutil.which("helm") is not None
 
 
