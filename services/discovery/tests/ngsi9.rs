@@ -243,7 +243,7 @@ async fn an_id_is_registered_once_on_each_service_path_also_after_a_restart() {
         registration["ServicePath"] = json!(path);
         json!({"contextRegistrations": [registration]})
     };
-    for (path, url) in [("", "http://root/ngsi10"), ("/north", "http://north/ngsi10"), ("/north", "http://north2/ngsi10")] {
+    for (path, url) in [("", "http://top/ngsi10"), ("/north", "http://north/ngsi10"), ("/north", "http://north2/ngsi10")] {
         node.post("/ngsi9/registerContext", &on(path, url)).await;
     }
     assert_eq!(node.request(Method::POST, "/ngsi9/registerContext", Some(&on("north", "http://x/ngsi10"))).await.0, 400);
@@ -258,7 +258,7 @@ async fn an_id_is_registered_once_on_each_service_path_also_after_a_restart() {
     assert_eq!(node.get("/ngsi9/registration/Car.1?servicePath=/north").await["ProvidingApplication"], "http://north2/ngsi10");
     let removed = json!({"contextRegistrations": [], "removed": [{"id": "Car.1", "ServicePath": "/north"}]});
     node.post("/ngsi9/registerContext", &removed).await;
-    assert_eq!(node.get("/ngsi9/registration/Car.1").await["ProvidingApplication"], "http://root/ngsi10");
+    assert_eq!(node.get("/ngsi9/registration/Car.1").await["ProvidingApplication"], "http://top/ngsi10");
     node.stop().await;
 }
 
