@@ -4,26 +4,8 @@
 mod support;
 
 use reqwest::Method;
-use serde_json::{Value, json};
-use support::{Node, Sink, cars, eventually, registration};
-
-const URL: &str = "http://10.0.0.5:8070/ngsi10";
-
-/// What a broker of ours sends.
-fn from_broker(generation: u64, snapshot: Option<&str>, ids: &[&str]) -> Value {
-    let registrations: Vec<Value> = ids.iter().map(|id| registration(URL, json!({"id": id, "type": "Car"}))).collect();
-    let mut request = json!({"contextRegistrations": registrations, "brokerId": "Broker.001", "generation": generation});
-    if let Some(snapshot) = snapshot {
-        request["snapshot"] = json!(snapshot);
-    }
-    request
-}
-
-async fn beat(node: &Node, generation: u64) -> bool {
-    let reply = node.post("/ngsi9/broker/heartbeat", &json!({"id": "Broker.001", "myURL": URL, "generation": generation})).await;
-    assert!(reply["epoch"].is_string() && reply["contextResponses"].is_null());
-    reply["registrationsWanted"].as_bool().unwrap()
-}
+use serde_json::json;
+use support::{Node, Sink, URL, beat, cars, eventually, from_broker, registration};
 
 async fn register_all(node: &Node, generation: u64, ids: &[&str]) {
     node.post("/ngsi9/registerContext", &from_broker(generation, Some("begin"), &[])).await;

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use fogflow_store::SharedStore;
 use fogflow_store::memory::MemoryStore;
 use serde_json::{Value, json};
-use support::{Node, Sink, cars, eventually, registration};
-
-const URL: &str = "http://10.0.0.5:8070/ngsi10";
+use support::{Node, Sink, URL, beat, cars, eventually, from_broker};
 
 async fn two() -> (Node, Node, SharedStore) {
     let store = Arc::new(MemoryStore::new()) as SharedStore;
@@ -19,20 +17,6 @@ async fn two() -> (Node, Node, SharedStore) {
 
 fn car(n: usize) -> Value {
     json!({"id": format!("Car.{n}"), "type": "Car"})
-}
-
-fn from_broker(generation: u64, snapshot: Option<&str>, ids: &[String]) -> Value {
-    let registrations: Vec<Value> = ids.iter().map(|id| registration(URL, json!({"id": id, "type": "Car"}))).collect();
-    let mut request = json!({"contextRegistrations": registrations, "brokerId": "Broker.001", "generation": generation});
-    if let Some(snapshot) = snapshot {
-        request["snapshot"] = json!(snapshot);
-    }
-    request
-}
-
-async fn beat(node: &Node, generation: u64) -> bool {
-    let reply = node.post("/ngsi9/broker/heartbeat", &json!({"id": "Broker.001", "myURL": URL, "generation": generation})).await;
-    reply["registrationsWanted"].as_bool().unwrap()
 }
 
 #[tokio::test]
@@ -107,7 +91,7 @@ async fn a_broker_may_beat_and_register_in_full_at_any_replica() {
     for (generation, kept) in [(1, 6), (2, 4), (2, 4)] {
         assert_eq!(beat(nodes[0], generation).await, beat(nodes[1], generation).await);
         let mut requests = vec![from_broker(generation, Some("begin"), &[])];
-        requests.extend(ids[..kept].iter().map(|id| from_broker(generation, Some("part"), std::slice::from_ref(id))));
+        requests.extend(ids[..kept].iter().map(|id| from_broker(generation, Some("part"), &[id.as_str()])));
         requests.push(from_broker(generation, Some("end"), &[]));
         for (n, request) in requests.iter().enumerate() {
             nodes[(n + usize::try_from(generation).unwrap()) % 2].post("/ngsi9/registerContext", request).await;
@@ -125,7 +109,7 @@ async fn a_broker_may_beat_and_register_in_full_at_any_replica() {
 async fn a_broker_that_beats_at_one_replica_is_alive_at_both_and_its_lease_ends_at_both() {
     let (store, all) = (Arc::new(MemoryStore::new()) as SharedStore, cars());
     let (first, second) = (Node::start_replica(&store, 0).await, Node::start_replica(&store, 0).await);
-    let id = ["Car.1".to_owned()];
+    let id = ["Car.1"];
     beat(&first, 1).await;
     for (snapshot, ids) in [("begin", &[][..]), ("part", &id[..]), ("end", &[][..])] {
         first.post("/ngsi9/registerContext", &from_broker(1, Some(snapshot), ids)).await;

@@ -16,6 +16,8 @@ use fogflow_store::{Batch, Document, Feed, Key, Lease, Outcome, Page, Sequence, 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+/// Where the broker of the tests is.
+pub const URL: &str = "http://10.0.0.5:8070/ngsi10";
 /// How long a state may take to come.
 const BOUND: Duration = Duration::from_secs(10);
 
@@ -269,4 +271,21 @@ pub async fn eventually<T: std::fmt::Debug, F: Future<Output = T>>(look: impl Fn
         assert!(tokio::time::Instant::now() < end, "it did not come; at last it was {seen:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What a broker of ours sends.
+pub fn from_broker(generation: u64, snapshot: Option<&str>, ids: &[&str]) -> Value {
+    let registrations: Vec<Value> = ids.iter().map(|id| registration(URL, json!({"id": id, "type": "Car"}))).collect();
+    let mut request = json!({"contextRegistrations": registrations, "brokerId": "Broker.001", "generation": generation});
+    if let Some(snapshot) = snapshot {
+        request["snapshot"] = json!(snapshot);
+    }
+    request
+}
+
+/// Its heartbeat; whether its registrations are wanted.
+pub async fn beat(node: &Node, generation: u64) -> bool {
+    let reply = node.post("/ngsi9/broker/heartbeat", &json!({"id": "Broker.001", "myURL": URL, "generation": generation})).await;
+    assert!(reply["epoch"].is_string() && reply["contextResponses"].is_null());
+    reply["registrationsWanted"].as_bool().unwrap()
 }
