@@ -95,11 +95,24 @@ class Charts(unittest.TestCase):
         self.assertNotIn("kind: ClusterRole", template("cloud-chart", *EVERYTHING) + template("edge-chart", *EDGE_VALUES))
 
     def test_no_credential_is_outside_the_secret(self) -> None:
-        text = template("cloud-chart", "--set", "rabbitmq.password=Sesame1,postgresql.password=Sesame2,adminToken.value=Sesame3")
+        text = template("cloud-chart", "--set", "rabbitmq.password=Sesame1,postgresql.password=Sesame2,adminToken.value=Sesame3,componentToken.value=Sesame4")
         outside = "".join(part for name, part in documents(text).items() if not name.startswith("Secret/"))
         self.assertNotIn("Sesame", outside)
-        given = documents(template("cloud-chart", "--set", "rabbitmq.existingSecret=a,store.existingSecret=b,adminToken.existingSecret=c"))
+        given = documents(template("cloud-chart", "--set", "rabbitmq.existingSecret=a,store.existingSecret=b,adminToken.existingSecret=c,componentToken.existingSecret=d"))
         self.assertFalse([name for name in given if name.startswith("Secret/")])
+
+    def test_every_service_reads_the_tokens_of_its_node_from_files_of_secrets(self) -> None:
+        cloud = template("cloud-chart", "--set", "componentToken.existingSecret=mine,userTokens.existingSecret=people")
+        edge = template("edge-chart", *EDGE_VALUES, "--set", "componentToken.value=Sesame")
+        for text, services, source in ((cloud, ("cloud-broker", "cloud-worker", "designer", "discovery", "master"), "mine"), (edge, ("edge-broker", "edge-worker"), "fogflow-credentials")):
+            for name in services:
+                part = documents(text)[f"Deployment/{name}"]
+                for variable, file, secret in (("ADMIN_TOKEN_FILE", "admin-token", "fogflow-credentials"), ("COMPONENT_TOKEN_FILE", "component-token", source)):
+                    self.assertRegex(part, rf"FOGFLOW_SECURITY__{variable}\n +value: /tokens/{file}\n", name)
+                    self.assertIn(f"secret: {{name: {secret}, items: [{{key: {file}, path: {file}}}]}}", part, name)
+                self.assertEqual("secret: {name: people, items: [{key: tokens.json, path: tokens.json}]}" in part, text is cloud, name)
+        self.assertNotIn("COMPONENT_TOKEN_FILE", template("edge-chart", *EDGE_VALUES), "an edge has no component token but its cloud's")
+        self.assertIn("componentToken.value", self.refused("edge-chart", *EDGE_VALUES, "--set", "config.security.authentication=token"))
 
     def test_config_json_is_the_file_with_the_values_over_it(self) -> None:
         rendered = documents(template("cloud-chart", "--set", "config.worker.capacity=3,config.site_id=rack-7"))["ConfigMap/fogflow-configmap"]
@@ -109,7 +122,7 @@ class Charts(unittest.TestCase):
         self.assertEqual(config["worker"]["http_port"], file["worker"]["http_port"])
 
     def test_a_change_of_the_configuration_rolls_the_pods(self) -> None:
-        sums = [re.findall(r"checksum/config: (\w+)", documents(template("cloud-chart", "--set", f"rabbitmq.existingSecret=a,postgresql.password=b,adminToken.value=c,config.worker.capacity={n}"))["Deployment/master"])
+        sums = [re.findall(r"checksum/config: (\w+)", documents(template("cloud-chart", "--set", f"rabbitmq.existingSecret=a,postgresql.password=b,adminToken.value=c,componentToken.value=d,config.worker.capacity={n}"))["Deployment/master"])
                 for n in (1, 1, 2)]
         self.assertEqual(sums[0], sums[1])
         self.assertNotEqual(sums[0], sums[2])
@@ -128,7 +141,10 @@ class Charts(unittest.TestCase):
         for name in ("cloud-broker", "discovery", "designer"):
             self.assertIn(f"HorizontalPodAutoscaler/{name}", many)
             self.assertNotIn("\n  replicas:", many[f"Deployment/{name}"])
+        for name in ("designer", "master", "cloud-worker"):
+            self.assertRegex(many[f"Deployment/{name}"], r"FOGFLOW_BUS__QUEUE_TYPE\n +value: quorum\n")
         alone = documents(template("cloud-chart", "--set", "store.engine=embedded,replicaCount=3"))
+        self.assertNotIn("QUEUE_TYPE", alone["Deployment/master"])
         for name in ("cloud-broker", "discovery", "designer", "master"):
             self.assertIn("\n  replicas: 1\n", alone[f"Deployment/{name}"])
             self.assertIn("type: Recreate", alone[f"Deployment/{name}"])

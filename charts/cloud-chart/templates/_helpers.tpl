@@ -58,6 +58,9 @@
 {{- if not .Values.adminToken.existingSecret -}}
 {{- $_ := set $out "admin-token" (include "fogflow.credential" (list . "admin-token" .Values.adminToken.value 48)) -}}
 {{- end -}}
+{{- if not .Values.componentToken.existingSecret -}}
+{{- $_ := set $out "component-token" (include "fogflow.credential" (list . "component-token" .Values.componentToken.value 48)) -}}
+{{- end -}}
 {{- $out | toJson -}}
 {{- end -}}
 

@@ -1,4 +1,4 @@
-{{/* The credentials of the cloud's bus, and of a database that the values name, as a JSON object. */}}
+{{/* The credentials of the cloud's bus, of a database that the values name, and the tokens, as a JSON object. */}}
 {{- define "edge.credentials" -}}
 {{- $out := dict -}}
 {{- if not .Values.rabbitmq.existingSecret -}}
@@ -7,6 +7,12 @@
 {{- end -}}
 {{- if and .Values.store.url (not .Values.store.existingSecret) -}}
 {{- $_ := set $out "store-url" .Values.store.url -}}
+{{- end -}}
+{{- if not .Values.adminToken.existingSecret -}}
+{{- $_ := set $out "admin-token" (include "fogflow.credential" (list . "admin-token" .Values.adminToken.value 48)) -}}
+{{- end -}}
+{{- if and .Values.componentToken.value (not .Values.componentToken.existingSecret) -}}
+{{- $_ := set $out "component-token" .Values.componentToken.value -}}
 {{- end -}}
 {{- $out | toJson -}}
 {{- end -}}
@@ -19,6 +25,9 @@
 {{- end -}}
 {{- if and (not .Values.rabbitmq.password) (not .Values.rabbitmq.existingSecret) -}}
 {{- fail "\n\nrabbitmq.password is empty: give the password of the cloud node's bus (its Secret fogflow-credentials, key rabbitmq-password), or a Secret in rabbitmq.existingSecret.\n" -}}
+{{- end -}}
+{{- if and (eq (($config.security).authentication | default "off") "token") (not .Values.componentToken.value) (not .Values.componentToken.existingSecret) -}}
+{{- fail "\n\nconfig.security.authentication is token: give the component token of the cloud node (its Secret fogflow-credentials, key component-token) in componentToken.value, or a Secret in componentToken.existingSecret.\n" -}}
 {{- end -}}
 {{- if and (eq .Values.store.engine "postgres") (not .Values.store.url) (not .Values.store.existingSecret) -}}
 {{- fail "\n\nstore.engine is postgres: give store.url or store.existingSecret.\n" -}}

@@ -11,7 +11,6 @@ A service of FogFlow as Deployment, Service, PodDisruptionBudget and HorizontalP
   account    ServiceAccount; empty: one without rights and without a token
   stateful   whether it keeps state in its store
   bus        whether it uses the message bus
-  admin      whether it checks the admin token
   checksum   text whose change rolls the pods
 */}}
 {{- define "fogflow.component" -}}
@@ -75,6 +74,7 @@ spec:
             {{- include "fogflow.containerSecurity" . | nindent 12 }}
           env:
             {{- include "fogflow.environment" (dict "root" $root "broker" (.broker | default "cloud-broker") "bus" .bus) | nindent 12 }}
+            {{- include "fogflow.tokenEnvironment" $root | nindent 12 }}
             {{- with .env }}
             {{- . | trim | nindent 12 }}
             {{- end }}
@@ -93,9 +93,7 @@ spec:
           volumeMounts:
             - {name: config, mountPath: /config.json, subPath: config.json, readOnly: true}
             - {name: data, mountPath: /data}
-            {{- if .admin }}
-            - {name: admin-token, mountPath: /data/admin-token, subPath: admin-token, readOnly: true}
-            {{- end }}
+            - {name: tokens, mountPath: /tokens, readOnly: true}
             {{- if $root.Values.tls.enabled }}
             - {name: certs, mountPath: /certs, readOnly: true}
             {{- end }}
@@ -112,14 +110,8 @@ spec:
           {{- else }}
           emptyDir: {}
           {{- end }}
-        {{- if .admin }}
-        - name: admin-token
-          secret:
-            {{- $reference := include "fogflow.secretKey" (list $root "admin-token") | fromYaml }}
-            secretName: {{ $reference.name }}
-            defaultMode: 0440
-            items: [{key: {{ $reference.key }}, path: admin-token}]
-        {{- end }}
+        - name: tokens
+          {{- include "fogflow.tokenVolume" $root | nindent 10 }}
         {{- if $root.Values.tls.enabled }}
         - name: certs
           secret: {secretName: {{ $root.Values.tls.existingSecret | default "fogflow-tls" }}, defaultMode: 0440}

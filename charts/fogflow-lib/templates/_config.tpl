@@ -24,6 +24,10 @@
 {{- if .bus }}
 - name: FOGFLOW_BUS__ENGINE
   value: rabbitmq
+{{- if and (gt (int ($root.Values.rabbitmq.replicaCount | default 1)) 1) (not ((include "fogflow.config" $root | fromJson).bus).queue_type) }}
+- name: FOGFLOW_BUS__QUEUE_TYPE
+  value: quorum
+{{- end }}
 - name: FOGFLOW_RABBITMQ__USERNAME
   valueFrom: {secretKeyRef: {{ include "fogflow.secretKey" (list $root "rabbitmq-username") }}}
 - name: FOGFLOW_RABBITMQ__PASSWORD

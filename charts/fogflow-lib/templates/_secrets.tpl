@@ -12,7 +12,9 @@ installation or upgrade made, a random text. One rendering makes each random tex
 {{- if hasPrefix "rabbitmq-" $key }}{{ $existing = $root.Values.rabbitmq.existingSecret }}{{ end -}}
 {{- if hasPrefix "postgres-" $key }}{{ $existing = ($root.Values.postgresql).existingSecret }}{{ end -}}
 {{- if eq $key "store-url" }}{{ $existing = $root.Values.store.existingSecret }}{{ end -}}
-{{- if eq $key "admin-token" }}{{ $existing = ($root.Values.adminToken).existingSecret }}{{ end -}}
+{{- if eq $key "admin-token" }}{{ $existing = $root.Values.adminToken.existingSecret }}{{ end -}}
+{{- if eq $key "component-token" }}{{ $existing = $root.Values.componentToken.existingSecret }}{{ end -}}
+{{- if eq $key "tokens.json" }}{{ $existing = $root.Values.userTokens.existingSecret }}{{ end -}}
 {name: {{ $existing | default (include "fogflow.secretName" $root) }}, key: {{ $key }}}
 {{- end -}}
 
@@ -33,4 +35,32 @@ installation or upgrade made, a random text. One rendering makes each random tex
 {{- end -}}
 {{- index $root.Values._made $key -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The files under /tokens that a node has, as a JSON list. An edge has no component token unless it is given its cloud's. */}}
+{{- define "fogflow.tokenFiles" -}}
+{{- $files := list "admin-token" -}}
+{{- if or .Values.componentToken.existingSecret .Values.componentToken.value (eq .Chart.Name "cloud-chart") }}{{ $files = append $files "component-token" }}{{ end -}}
+{{- if .Values.userTokens.existingSecret }}{{ $files = append $files "tokens.json" }}{{ end -}}
+{{- toJson $files -}}
+{{- end -}}
+
+{{/* Volume with the token files; each may be in a Secret of its own. */}}
+{{- define "fogflow.tokenVolume" -}}
+projected:
+  defaultMode: 0440
+  sources:
+    {{- range include "fogflow.tokenFiles" . | fromJsonArray }}
+    {{- $reference := include "fogflow.secretKey" (list $ .) | fromYaml }}
+    - secret: {name: {{ $reference.name }}, items: [{key: {{ $reference.key }}, path: {{ . }}}]}
+    {{- end }}
+{{- end -}}
+
+{{/* Where a service reads its tokens. */}}
+{{- define "fogflow.tokenEnvironment" -}}
+{{- $variables := dict "admin-token" "ADMIN_TOKEN_FILE" "component-token" "COMPONENT_TOKEN_FILE" "tokens.json" "TOKENS_FILE" -}}
+{{- range include "fogflow.tokenFiles" . | fromJsonArray }}
+- name: FOGFLOW_SECURITY__{{ index $variables . }}
+  value: /tokens/{{ . }}
+{{- end }}
 {{- end -}}
