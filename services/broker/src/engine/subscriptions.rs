@@ -199,16 +199,15 @@ impl Engine {
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
             let now = Timestamp::now();
-            let ended = |watch: &&SharedWatch<Outbox>| {
+            let ended = |watch: &SharedWatch<Outbox>| {
                 let expired = watch.subscription.face == Face::V1 && watch.subscription.expired(now);
                 expired || (watch.subscription.internal && watch.payload.unknown_there())
             };
-            let mine = |watch: &&SharedWatch<Outbox>| {
+            for watch in self.inner.notifier.select(ended) {
                 let subscription = &watch.subscription;
-                self.elsewhere(&subscription.tenant, &subscription.id).is_none()
-            };
-            for watch in self.inner.notifier.all().iter().filter(mine).filter(ended) {
-                let subscription = &watch.subscription;
+                if self.elsewhere(&subscription.tenant, &subscription.id).is_some() {
+                    continue;
+                }
                 if let Err(error) = self.unsubscribe(&subscription.tenant, &subscription.id).await {
                     tracing::warn!(%error, subscription = %subscription.id, "an ended subscription is not removed yet");
                 }

@@ -92,14 +92,11 @@ pub fn of_slot(notifier: &Notifier, slot: usize, head: Sequence) -> Cursors {
 pub fn of_slots(notifier: &Notifier, slots: impl IntoIterator<Item = usize>, head: Sequence) -> BTreeMap<usize, Cursors> {
     let begin = |slot| (slot, Cursors { head, behind: BTreeMap::new() });
     let mut cursors: BTreeMap<usize, Cursors> = slots.into_iter().map(begin).collect();
-    for watch in notifier.matcher.read().watches() {
-        let Some(of_slot) = cursors.get_mut(&watch.payload.slot) else { continue };
-        let cursor = watch.payload.queue.lock().cursor(head);
-        if cursor < head {
-            let of_tenant = of_slot.behind.entry(watch.subscription.tenant.0.clone()).or_default();
-            of_tenant.insert(watch.subscription.id.clone(), cursor);
-        }
-    }
+    notifier.behind.each(head, |watch, cursor| {
+        let Some(of_slot) = cursors.get_mut(&watch.payload.slot) else { return };
+        let of_tenant = of_slot.behind.entry(watch.subscription.tenant.0.clone()).or_default();
+        of_tenant.insert(watch.subscription.id.clone(), cursor);
+    });
     cursors
 }
 

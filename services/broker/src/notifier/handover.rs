@@ -10,7 +10,7 @@ use std::time::Duration;
 use fogflow_store::Sequence;
 
 use super::cursor::Cursors;
-use super::queue::Queue;
+use super::queue::{Part, Queue};
 use super::{DRAIN, Notifier, Outbox, READ_AT_ONCE, Recent, candidates, present};
 use crate::change::Change;
 use crate::matcher::SharedWatch;
@@ -86,7 +86,8 @@ impl Notifier {
             return None;
         }
         let mut queue = Queue::from(stored);
-        queue.read(present(&self.context, watch, |record| record.sequence <= stored).0, stored);
+        let stood = present(&self.context, watch, usize::MAX, |record| record.sequence <= stored);
+        queue.read(Part { until: stored, is_last: true, ..stood });
         Some(queue)
     }
 

@@ -4,18 +4,20 @@
 //! the newest state of each entity waiting; the others do not notice. See [`queue`] for what is kept, [`endpoint`] for
 //! how it is sent, [`cursor`] for how it survives a restart.
 
+mod behind;
 mod changes;
 pub mod cursor;
 mod endpoint;
 mod form;
 pub mod guard;
 mod handover;
+mod oldest;
 mod outbox;
 mod queue;
 mod recent;
 mod request;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -36,15 +38,19 @@ use crate::metrics::Metrics;
 use crate::replica::slots::Slots;
 use crate::state::{Reach, Record, State, key_of};
 use crate::subscription::Subscription;
+use behind::Behind;
 use endpoint::Endpoint;
+use oldest::Oldest;
 pub use outbox::{History, Outbox};
-use queue::Queue;
+use queue::{Part, Queue};
 use recent::Recent;
 
 /// Requests on their way at one time, those of slow endpoints not counted.
 const PERMITS: usize = 256;
 /// Up to so many candidates are read while the subscription is made; more are read when the first request is built.
 const READ_AT_ONCE: usize = 5000;
+/// Entities read at one time for a subscriber that has to be sent the state; the rest follows when these have arrived.
+const READ_PART: usize = queue::NEWEST / 2;
 
 /// How long the end of the broker waits for subscribers, and how often it looks.
 const DRAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
@@ -81,6 +87,7 @@ pub struct Notifier {
     activated: Mutex<Vec<Arc<Endpoint>>>,
     activation: Notify,
     published: AtomicU64,
+    behind: Behind,
     /// What slots that come over need; nothing when the store is not shared.
     recent: Mutex<Recent>,
 }
@@ -96,6 +103,7 @@ impl Notifier {
             activated: Mutex::default(),
             activation: Notify::new(),
             published: AtomicU64::new(0),
+            behind: Behind::default(),
             recent: Mutex::new(Recent::after(0)),
         }
     }
@@ -122,6 +130,7 @@ impl Notifier {
             self.close(old, published);
         }
         let watch = Arc::new(Watch { subscription, filter, payload: Outbox::new(endpoint, queue, slot, stored) });
+        self.behind.add(&watch);
         matcher.insert(Arc::clone(&watch));
         self.context.metrics.subscriptions.set(i64::try_from(matcher.len()).unwrap_or(i64::MAX));
         if is_mine && matches!(start, Start::Initial | Start::After(_)) {
@@ -165,6 +174,12 @@ impl Notifier {
     #[must_use]
     pub fn of_tenant(&self, tenant: &Tenant) -> Vec<SharedWatch<Outbox>> {
         self.matcher.read().watches().filter(|watch| watch.subscription.tenant == *tenant).cloned().collect()
+    }
+
+    /// The subscriptions of which `wanted` says so. Keep it short: no subscription can be made meanwhile.
+    #[must_use]
+    pub fn select(&self, wanted: impl Fn(&SharedWatch<Outbox>) -> bool) -> Vec<SharedWatch<Outbox>> {
+        self.matcher.read().watches().filter(|watch| wanted(watch)).cloned().collect()
     }
 
     /// All subscriptions.
@@ -236,6 +251,7 @@ impl Notifier {
     }
 
     fn schedule(&self, watch: &SharedWatch<Outbox>) {
+        self.behind.add(watch);
         if watch.payload.endpoint.schedule(watch) {
             self.activated.lock().push(Arc::clone(&watch.payload.endpoint));
             self.activation.notify_one();
@@ -257,12 +273,8 @@ impl Notifier {
 
     /// Waits, for a short time, until every subscriber that answers has got all that was published.
     pub async fn drained(&self) {
-        let waits = |watch: &SharedWatch<Outbox>| {
-            let head = self.published.load(Ordering::Acquire);
-            watch.payload.queue.lock().cursor(head) < head && watch.payload.history.lock().failures == 0
-        };
         let drained = async {
-            while self.matcher.read().watches().any(waits) {
+            while self.behind.any_well(self.published.load(Ordering::Acquire)) {
                 tokio::time::sleep(DRAIN.1).await;
             }
         };
@@ -308,29 +320,37 @@ fn candidates(state: &State, tenant: &Tenant, filter: &Filter) -> usize {
     state.with_space(tenant, |space| space.count(&reach(filter))).unwrap_or(0)
 }
 
-/// Reads the state that a subscriber has to be sent first, if it has to.
+/// Reads the next part of the state that a subscriber has to be sent first, if it has to and has got the part before.
 fn collect(context: &Context, watch: &SharedWatch<Outbox>) {
-    let Some(after) = watch.payload.queue.lock().resync() else { return };
-    let mut queue = watch.payload.queue.lock();
-    let before = queue.len();
-    let (changes, head) = present(context, watch, |record| record.sequence > after);
-    queue.read(changes, head);
-    context.metrics.queued.add(i64::try_from(queue.len()).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
+    let Some(after) = watch.payload.queue.lock().begin_reading() else { return };
+    let part = present(context, watch, READ_PART, |record| record.sequence > after);
+    context.metrics.queued.add(watch.payload.queue.lock().read(part));
 }
 
-/// The present state of what matches, as changes, with the last commit that it reflects.
-fn present(context: &Context, watch: &SharedWatch<Outbox>, wanted: impl Fn(&Record) -> bool) -> (Vec<Arc<Change>>, Sequence) {
+/// The present state of what matches, as changes in the order of commits: at most the `limit` oldest.
+fn present(context: &Context, watch: &SharedWatch<Outbox>, limit: usize, wanted: impl Fn(&Record) -> bool) -> Part {
     let tenant = &watch.subscription.tenant;
-    let (records, head) = match watch.filter.ids() {
-        Some(ids) => context.state.snapshot_ids(tenant, ids),
-        None => context.state.snapshot(tenant, &reach(&watch.filter)),
-    };
-    let matches = |record: &Record| wanted(record) && watch.filter.matches(&record.path, &record.entity);
+    let head = context.state.with_space(tenant, |space| space.applied).unwrap_or_default();
+    // What is written while this looks is newer than `head`, and matched.
+    let matches = |record: &Record| record.sequence <= head && wanted(record) && watch.filter.matches(&record.path, &record.entity);
+    let mut oldest = Oldest::of(limit);
+    match watch.filter.ids() {
+        Some(ids) => {
+            let ids: BTreeSet<&str> = ids.into_iter().collect();
+            ids.iter().flat_map(|id| context.state.with_id(tenant, id)).for_each(|record| oldest.offer(record, matches));
+        }
+        None => context.state.visit(tenant, &reach(&watch.filter), |record| {
+            oldest.offer(record, matches);
+            true
+        }),
+    }
+    let (records, is_last) = oldest.into_order();
+    let until = records.last().filter(|_| !is_last).map_or(head, |record| record.sequence);
     // Known when the subscription is just being made: the first notification belongs to that request.
     let trace = fogflow_chassis::current_traceparent().map(SmolStr::from).unwrap_or_default();
     let change = |record: Record| {
         let shown = Change::snapshot(key_of(tenant, &record), record.entity, record.sequence);
         Arc::new(Change { trace: trace.clone(), ..shown })
     };
-    (records.into_iter().filter(matches).map(change).collect(), head)
+    Part { changes: records.into_iter().map(change).collect(), until, is_last }
 }

@@ -22,6 +22,8 @@ pub struct Outbox {
     pub(super) stored: Sequence,
     /// Whether it is in its endpoint's list of those with something to send.
     pub(super) scheduled: AtomicBool,
+    /// Whether it is among those that [`Behind`](super::behind::Behind) looks at.
+    pub(super) listed: AtomicBool,
     /// Whether the subscription is gone: what waits is not sent.
     pub(super) closed: AtomicBool,
     /// Throttling: not before this.
@@ -59,6 +61,7 @@ impl Outbox {
             slot,
             stored,
             scheduled: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             not_before: Mutex::new(None),
             history: Mutex::default(),

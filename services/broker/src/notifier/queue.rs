@@ -30,10 +30,23 @@ pub(super) struct Queue {
     coalescing: bool,
     /// State newer than this has to be read again before anything else is sent.
     resync: Option<Sequence>,
+    /// Whether a part of that state is being read just now: what changes meanwhile waits.
+    reading: bool,
     /// Changes up to here are known to the subscriber, or part of what has been read for it.
     floor: Sequence,
     /// The oldest change that is being sent.
     sending: Option<Sequence>,
+}
+
+/// State that was read for a subscriber.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// In the order of commits.
+    pub(super) changes: Vec<Arc<Change>>,
+    /// All state that was wanted up to here is among the changes.
+    pub(super) until: Sequence,
+    /// Whether nothing newer was there to be read.
+    pub(super) is_last: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,14 +66,23 @@ impl Newest {
         }
     }
 
-    /// Puts changes back that are older than all that wait.
+    /// Puts changes in front, except those of which a newer one waits.
     fn put_back(&mut self, changes: Vec<Arc<Change>>) {
         for change in changes.into_iter().rev() {
-            if !self.changes.contains_key(&change.key) {
-                self.order.push_front(change.key.clone());
-                self.changes.insert(change.key.clone(), change);
+            match self.changes.get_mut(&change.key) {
+                Some(waiting) if (1..change.sequence).contains(&waiting.sequence) => *waiting = change,
+                Some(_) => {}
+                None => {
+                    self.order.push_front(change.key.clone());
+                    self.changes.insert(change.key.clone(), change);
+                }
             }
         }
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Arc<Change>) -> bool) {
+        self.changes.retain(|_, change| stays(change));
+        self.order.retain(|key| self.changes.contains_key(key));
     }
 
     fn take(&mut self, limit: usize) -> Vec<Arc<Change>> {
@@ -87,7 +109,7 @@ impl Queue {
         if change.sequence <= self.floor && change.sequence != 0 {
             return false;
         }
-        if self.resync.is_some() && change.sequence != 0 && change.after.is_some() {
+        if self.resync.is_some() && !self.reading && change.sequence != 0 && change.after.is_some() {
             // It is read with the rest of the state.
             return true;
         }
@@ -104,20 +126,39 @@ impl Queue {
         known
     }
 
-    /// Adds state that was read for the subscriber, newest commit `head`; what waits and is part of it is dropped.
-    pub(super) fn read(&mut self, changes: Vec<Arc<Change>>, head: Sequence) {
-        self.resync = None;
-        self.floor = self.floor.max(head);
+    /// After which commit state has to be read now, if any has to and nothing is left of what was read before. Tell
+    /// [`Queue::read`] what was found.
+    pub(super) fn begin_reading(&mut self) -> Option<Sequence> {
+        let after = self.resync.filter(|_| self.ordered.is_empty() && self.newest.order.is_empty())?;
+        self.reading = true;
+        Some(after)
+    }
+
+    /// Adds state that was read for the subscriber; what waits and is part of it, or will be read with the next part, is
+    /// dropped. Returns by how much the number of those that wait has changed.
+    pub(super) fn read(&mut self, part: Part) -> i64 {
+        let before = self.len();
+        // Not so if too much came meanwhile and was given up.
+        let nothing_is_missing = std::mem::take(&mut self.reading) || self.resync.is_none();
+        let is_last = part.is_last && nothing_is_missing;
+        self.floor = self.floor.max(part.until);
+        self.resync = (!is_last).then_some(part.until);
         let floor = self.floor;
-        self.ordered.retain(|change| change.sequence > floor || change.sequence == 0 || change.after.is_none());
-        if self.coalescing || changes.len() > ORDERED {
+        let stays = |change: &Arc<Change>| (is_last && change.sequence > floor) || is_untold(change);
+        self.ordered.retain(stays);
+        // A deletion may be older than what was read of a new entity with the same id.
+        let is_mixed = self.ordered.iter().any(|change| (1..=floor).contains(&change.sequence));
+        if self.coalescing || is_mixed || part.changes.len() > ORDERED {
             self.coalesce();
-            self.newest.put_back(changes);
+            self.newest.retain(stays);
+            self.newest.put_back(part.changes);
         } else {
-            for change in changes.into_iter().rev() {
+            for change in part.changes.into_iter().rev() {
                 self.ordered.push_front(change);
             }
         }
+        let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+        count(self.len()) - count(before)
     }
 
     /// Takes what is to be sent next, up to `limit` changes. Tell [`Queue::sent`] or [`Queue::failed`] before taking again.
@@ -174,10 +215,9 @@ impl Queue {
             return;
         }
         self.resync = Some(cursor);
+        self.reading = false;
         self.coalesce();
-        // What the local state does not tell: deletions, and entities of other brokers.
-        let untold = |change: &Arc<Change>| change.after.is_none() || change.sequence == 0;
-        for change in self.newest.take(usize::MAX).into_iter().filter(untold).take(NEWEST / 2) {
+        for change in self.newest.take(usize::MAX).into_iter().filter(is_untold).take(NEWEST / 2) {
             self.newest.put(change);
         }
     }
@@ -223,6 +263,11 @@ impl Queue {
     }
 }
 
+/// Whether reading the local state would not tell it: deletions, and entities of other brokers.
+fn is_untold(change: &Arc<Change>) -> bool {
+    change.after.is_none() || change.sequence == 0
+}
+
 /// The same change without the state before, which may be the last holder of an old state in memory. What was deleted
 /// keeps it: its type is told.
 fn without_past(change: Arc<Change>) -> Arc<Change> {
@@ -259,9 +304,18 @@ mod tests {
         Arc::new(Change::snapshot(key, Arc::new(entity), sequence))
     }
 
+    fn deletion(id: u8, sequence: Sequence) -> Arc<Change> {
+        let mut change = Arc::into_inner(change(id, sequence)).unwrap();
+        change.before = change.after.take();
+        Arc::new(change)
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Push(u8),
+        Delete(u8),
+        /// A part of the state is read, and meanwhile an entity changes.
+        Read(Option<u8>),
         Deliver(usize),
         Fail(usize),
         Forget,
@@ -270,6 +324,8 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (0..5u8).prop_map(Step::Push),
+            1 => (0..5u8).prop_map(Step::Delete),
+            1 => proptest::option::of(0..5u8).prop_map(Step::Read),
             2 => (1..4usize).prop_map(Step::Deliver),
             2 => (1..4usize).prop_map(Step::Fail),
             1 => Just(Step::Forget),
@@ -281,50 +337,73 @@ mod tests {
         /// older state of an entity after a newer one.
         #[test]
         fn the_newest_state_arrives_and_time_never_runs_backwards_f6(steps in proptest::collection::vec(step(), 0..60)) {
-            let mut queue = Queue::default();
-            let mut state: BTreeMap<EntityKey, Arc<Change>> = BTreeMap::new();
-            let mut seen: BTreeMap<EntityKey, Sequence> = BTreeMap::new();
-            let mut sequence = 0;
-            let mut deliver = |queue: &mut Queue, state: &BTreeMap<EntityKey, Arc<Change>>, head: Sequence, limit: usize| {
-                if let Some(after) = queue.resync() {
-                    queue.read(state.values().filter(|change| change.sequence > after).cloned().collect(), head);
-                }
-                for change in queue.take(limit) {
-                    let last = seen.insert(change.key.clone(), change.sequence).unwrap_or(0);
-                    assert!(change.sequence >= last, "an older state after a newer one");
-                }
-                queue.sent();
-                seen.clone()
-            };
+            let mut node = Node::default();
             for step in steps {
                 match step {
-                    Step::Push(id) => {
-                        sequence += 1;
-                        let change = change(id, sequence);
-                        state.insert(change.key.clone(), Arc::clone(&change));
-                        queue.push(change);
-                    }
-                    Step::Deliver(limit) => {
-                        deliver(&mut queue, &state, sequence, limit);
-                    }
+                    Step::Push(id) => node.write(change(id, node.head + 1)),
+                    Step::Delete(id) => node.write(deletion(id, node.head + 1)),
+                    Step::Read(meanwhile) => node.read(meanwhile),
+                    Step::Deliver(limit) => node.deliver(limit),
                     Step::Fail(limit) => {
-                        let taken = queue.take(limit);
-                        queue.failed(taken);
+                        let taken = node.queue.take(limit);
+                        node.queue.failed(taken);
                     }
-                    Step::Forget => queue.forget(),
+                    Step::Forget => node.queue.forget(),
                 }
             }
-            let mut last = BTreeMap::new();
             for _ in 0..200 {
-                last = deliver(&mut queue, &state, sequence, 3);
-                if queue.is_empty() {
+                node.read(None);
+                node.deliver(3);
+                if node.queue.is_empty() {
                     break;
                 }
             }
-            prop_assert!(queue.is_empty());
-            prop_assert_eq!(queue.cursor(sequence), sequence);
-            let expected: BTreeMap<_, _> = state.into_iter().map(|(key, change)| (key, change.sequence)).collect();
-            prop_assert_eq!(last, expected);
+            prop_assert!(node.queue.is_empty());
+            prop_assert_eq!(node.queue.cursor(node.head), node.head);
+            let expected: BTreeMap<_, _> = node.state.into_iter().map(|(key, change)| (key, change.sequence)).collect();
+            prop_assert_eq!(node.seen, expected);
+        }
+    }
+
+    /// A state with one subscriber.
+    #[derive(Default)]
+    struct Node {
+        queue: Queue,
+        /// The last change of each entity.
+        state: BTreeMap<EntityKey, Arc<Change>>,
+        head: Sequence,
+        /// The last sequence of each entity that the subscriber has got.
+        seen: BTreeMap<EntityKey, Sequence>,
+    }
+
+    impl Node {
+        fn write(&mut self, change: Arc<Change>) {
+            self.head = change.sequence;
+            self.state.insert(change.key.clone(), Arc::clone(&change));
+            self.queue.push(change);
+        }
+
+        /// Reads the two oldest states that are wanted, if any are.
+        fn read(&mut self, meanwhile: Option<u8>) {
+            let Some(after) = self.queue.begin_reading() else { return };
+            let wanted = |change: &&Arc<Change>| change.sequence > after && change.after.is_some();
+            let mut found: Vec<_> = self.state.values().filter(wanted).cloned().collect();
+            found.sort_by_key(|change| change.sequence);
+            let is_last = found.len() <= 2;
+            found.truncate(2);
+            let until = found.last().filter(|_| !is_last).map_or(self.head, |change| change.sequence);
+            if let Some(id) = meanwhile {
+                self.write(change(id, self.head + 1));
+            }
+            self.queue.read(Part { changes: found, until, is_last });
+        }
+
+        fn deliver(&mut self, limit: usize) {
+            for change in self.queue.take(limit) {
+                let last = self.seen.insert(change.key.clone(), change.sequence).unwrap_or(0);
+                assert!(change.sequence >= last, "an older state after a newer one");
+            }
+            self.queue.sent();
         }
     }
 

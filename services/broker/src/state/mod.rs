@@ -71,12 +71,6 @@ impl State {
         }
     }
 
-    /// Every record of `reach` as of one moment, and the last commit that it reflects.
-    #[must_use]
-    pub fn snapshot(&self, tenant: &Tenant, reach: &Reach) -> (Vec<Record>, Sequence) {
-        self.spaces.read().get(tenant).map(|space| (space.all(reach), space.applied)).unwrap_or_default()
-    }
-
     /// Records of these ids as of one moment, and the last commit that they reflect.
     #[must_use]
     pub fn snapshot_ids<'a>(&self, tenant: &Tenant, ids: impl IntoIterator<Item = &'a str>) -> (Vec<Record>, Sequence) {

@@ -135,12 +135,6 @@ impl Space {
         }
     }
 
-    /// Every record of `reach`, at one moment.
-    #[must_use]
-    pub fn all(&self, reach: &Reach) -> Vec<Record> {
-        self.page(reach, 0, usize::MAX - 1).0
-    }
-
     /// Distinct types with the number of entities that have them.
     pub fn types(&self) -> impl Iterator<Item = (&Name, usize)> {
         self.by_type.iter().map(|(name, slots)| (name, slots.len()))
@@ -255,15 +249,19 @@ mod tests {
         records.iter().map(|record| record.entity.id.as_str()).collect()
     }
 
+    fn all(space: &Space, reach: &Reach) -> Vec<Record> {
+        space.page(reach, 0, usize::MAX - 1).0
+    }
+
     #[test]
     fn indexes_follow_a_change_of_type_and_attributes() {
         let mut space = Space::default();
         space.put(record("a", "Car", &["speed"], 1));
         space.put(record("a", "Truck", &["load"], 2));
-        assert!(space.all(&Reach::Types(vec!["Car".into()])).is_empty());
-        assert_eq!(ids(&space.all(&Reach::Types(vec!["Truck".into()]))), ["a"]);
-        assert!(space.all(&Reach::Attributes(vec!["speed".into()])).is_empty());
-        assert_eq!(ids(&space.all(&Reach::Attributes(vec!["load".into()]))), ["a"]);
+        assert!(all(&space, &Reach::Types(vec!["Car".into()])).is_empty());
+        assert_eq!(ids(&all(&space, &Reach::Types(vec!["Truck".into()]))), ["a"]);
+        assert!(all(&space, &Reach::Attributes(vec!["speed".into()])).is_empty());
+        assert_eq!(ids(&all(&space, &Reach::Attributes(vec!["load".into()]))), ["a"]);
         assert_eq!(space.applied, 2);
     }
 
