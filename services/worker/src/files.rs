@@ -13,6 +13,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fogflow_orchestration::ScheduledTaskInstance;
 use serde::de::DeserializeOwned;
@@ -83,7 +84,8 @@ impl StateDirectory {
         self.tasks.join(directory_name(task_id))
     }
 
-    /// Every readable record, with a line in the log for each that is not.
+    /// Every readable record, with a line in the log for each that is not. A directory without one is of a task that was
+    /// never acknowledged, and goes.
     pub(crate) fn records(&self) -> Vec<TaskRecord> {
         let Ok(entries) = fs::read_dir(&self.tasks) else { return Vec::new() };
         let mut records = Vec::new();
@@ -94,7 +96,7 @@ impl StateDirectory {
             }
             match read::<TaskRecord>(&directory.join(TASK_FILE)) {
                 Ok(Some(record)) => records.push(record),
-                Ok(None) => {}
+                Ok(None) => remove_tree(&directory),
                 Err(error) => {
                     tracing::warn!(directory = %directory.display(), %error, "the record of a task cannot be read and is passed over")
                 }
@@ -102,6 +104,18 @@ impl StateDirectory {
         }
         records.sort_by(|a, b| a.task.id.cmp(&b.task.id));
         records
+    }
+
+    /// [`write()`] of a file of a task, off the async threads. The directory is held until it is done, also when nobody waits
+    /// for it any more: the next worker must not find it half done.
+    pub(crate) async fn write<T: Serialize + Send + 'static>(self: &Arc<Self>, task_id: &str, file: &str, value: T) -> io::Result<()> {
+        let (state, path) = (Arc::clone(self), self.of(task_id).join(file));
+        let written = tokio::task::spawn_blocking(move || {
+            let result = write(&path, &value);
+            drop(state);
+            result
+        });
+        written.await.map_err(io::Error::other)?
     }
 
     /// Moves a task's directory aside, at once, and returns where it went; [`remove_tree`] does the rest.
@@ -160,11 +174,6 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&aside, path)?;
     File::open(directory)?.sync_all()
-}
-
-/// [`write()`] off the async threads.
-pub(crate) async fn write_async<T: Serialize + Send + 'static>(path: PathBuf, value: T) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || write(&path, &value)).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

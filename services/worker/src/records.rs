@@ -37,7 +37,8 @@ impl Records for std::sync::Arc<StateDirectory> {
     }
 
     async fn save_task(&self, record: TaskRecord) -> io::Result<()> {
-        files::write_async(self.of(&record.task.id).join(TASK_FILE), record).await
+        let task_id = record.task.id.clone();
+        self.write(&task_id, TASK_FILE, record).await
     }
 
     async fn subscriptions(&self, task_id: &str) -> io::Result<Option<Value>> {
@@ -45,7 +46,7 @@ impl Records for std::sync::Arc<StateDirectory> {
     }
 
     async fn save_subscriptions(&self, task_id: &str, record: Value) -> io::Result<()> {
-        files::write_async(self.of(task_id).join(SUBSCRIPTIONS_FILE), record).await
+        self.write(task_id, SUBSCRIPTIONS_FILE, record).await
     }
 
     /// The records are in the task's directory, and go with it.

@@ -175,7 +175,8 @@ async fn after_any_commands_crashes_and_silences_subscriptions_states_and_direct
             let directory = world.settings.directory.join("tasks");
             let found: BTreeSet<String> =
                 std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            if found == model.tasks.keys().cloned().collect() { Ok(()) } else { Err(format!("{found:?}")) }
+            let wanted: BTreeSet<String> = model.tasks.keys().cloned().collect();
+            if found == wanted { Ok(()) } else { Err(format!("{found:?}, wanted {wanted:?}")) }
         })
         .await;
         world.terminate().await;

@@ -188,9 +188,12 @@ impl ProcessEngine {
         {
             program.environment.insert("FOGFLOW_LISTEN".to_owned(), self.host.clone());
         }
-        let file = launch.directory.join(PROCESS_FILE);
+        let save = |record: ProcessRecord| async {
+            let saved = self.state.write(&launch.task.id, PROCESS_FILE, record).await;
+            saved.map_err(|error| failed("the state of the task cannot be written", error))
+        };
         let record = ProcessRecord { fingerprint: launch.fingerprint.clone(), port, boot_id: proc::boot_id(), pid: 0, start_time: 0 };
-        files::write_async(file.clone(), record.clone()).await.map_err(|error| failed("the state of the task cannot be written", error))?;
+        save(record.clone()).await?;
         let log = launch.directory.join(LOG_FILE);
         let mut child = on_own_thread({
             let (program, log) = (program.clone(), log.clone());
@@ -220,7 +223,7 @@ impl ProcessEngine {
         });
         let running = Running { record: record.clone(), ended };
         self.running.lock().insert(launch.task.id.clone(), running.clone());
-        files::write_async(file, record).await.map_err(|error| failed("the state of the task cannot be written", error))?;
+        save(record).await?;
         Ok(running)
     }
 }
