@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run build dashboard test soak bench images charts cluster-test
+.PHONY: help run build dashboard test soak bench images charts cluster-test bench-cluster
 
 help: ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -40,3 +40,6 @@ charts: ## The Helm charts as .tgz and .zip in target/charts
 
 cluster-test: dashboard ## All tests on a real Kubernetes
 	tests/cluster/run $(ARGS)
+
+bench-cluster: dashboard ## How long tasks take on Kubernetes; prints the tables of docs/kubernetes.md
+	tests/cluster/bench $(ARGS)

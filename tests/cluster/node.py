@@ -56,6 +56,13 @@ def value_of(base: str, entity: str) -> float:
     return ok("GET", f"{base}/ngsi10/entity/{entity}/value")["value"]
 
 
+def values_of_type(base: str, kind: str) -> list[float]:
+    """Attribute `value` of all entities of a type."""
+    answer = ok("POST", f"{base}/ngsi10/queryContext", {"entities": [{"type": kind, "isPattern": True, "id": ".*"}]})
+    return [attribute["value"] for response in answer.get("contextResponses") or [] for attribute in response["contextElement"]["attributes"]
+            if attribute["name"] == "value"]
+
+
 def register_function(base: str, name: str, input_type: str, output_type: str, image: str, *, geoscope: dict[str, Any] | None = None,
                       parameters: dict[str, str] | None = None) -> None:
     """An operator that is an image, and a fog function of the same name over each entity of a type."""
@@ -104,6 +111,11 @@ class CloudNode:
         pods = self.cluster.get("pods", self.namespace, "app.kubernetes.io/name=fogflow-task")
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
+    def placed(self) -> dict[str, str]:
+        """The node of each pod of a service, by the pod's name."""
+        pods = self.cluster.get("pods", self.namespace, "app.kubernetes.io/part-of=fogflow,app.kubernetes.io/name!=fogflow-task")
+        return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
+
     def secret(self, key: str) -> str:
         """A credential that the chart made."""
         import base64
@@ -121,3 +133,16 @@ def install(cluster: Cluster, namespace: str, *more: str) -> CloudNode:
     node = CloudNode(cluster, namespace, json.loads(answer[answer.index("{"):])["name"], ip)
     cluster.wait_ready(namespace)
     return node
+
+
+def install_edge(cluster: Cluster, cloud: CloudNode, place: tuple[float, float]) -> tuple[str, str]:
+    """A release of edge-chart in another cluster, joined to a cloud node, in a fresh namespace of the same name; its address and name."""
+    cluster.make_namespace(cloud.namespace)
+    ip = next(iter(cluster.nodes().values()))
+    answer = cluster.helm(
+        "install", "./edge-chart", "--set", f"externalIPs={{{ip}}}", "--set", f"config.coreservice_ip={cloud.ip}",
+        "--set", f"rabbitmq.password={cloud.secret('rabbitmq-password')}",
+        "--set", f"config.physical_location.latitude={place[0]},config.physical_location.longitude={place[1]}",
+        "--generate-name", f"--namespace={cloud.namespace}", "-o", "json")
+    cluster.wait_ready(cloud.namespace)
+    return ip, json.loads(answer[answer.index("{"):])["name"]

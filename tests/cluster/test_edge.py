@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import node
 from cluster import Cluster, Failed, run, wait_for
+from node import install_edge
 from suite import FORWARD, NAMESPACE, ClusterTest
 
 # The cloud node stands where config.json says, the edge on the other side of the ocean, a device beside the edge.
@@ -22,22 +21,7 @@ class AnEdge(ClusterTest):
     def setUpClass(cls) -> None:
         super().setUpClass()
         cls.edge = cls.second()
-        cls.edge.make_namespace(NAMESPACE)
-        cls.edge_ip = next(iter(cls.edge.nodes().values()))
-        answer = cls.edge.helm(
-            "install", "./edge-chart", "--set", f"externalIPs={{{cls.edge_ip}}}", "--set", f"config.coreservice_ip={cls.node.ip}",
-            "--set", f"rabbitmq.password={cls.node.secret('rabbitmq-password')}",
-            "--set", f"config.physical_location.latitude={EDGE_PLACE[0]},config.physical_location.longitude={EDGE_PLACE[1]}",
-            "--generate-name", f"--namespace={NAMESPACE}", "-o", "json")
-        cls.release = json.loads(answer[answer.index("{"):])["name"]
-        cls.edge.wait_ready(NAMESPACE)
-
-    def copies(self, base: str, value: float) -> bool:
-        answer = node.ok("POST", f"{base}/ngsi10/queryContext", {"entities": [{"type": "Copy", "isPattern": True, "id": ".*"}]})
-        found = [a["value"] for r in answer.get("contextResponses") or [] for a in r["contextElement"]["attributes"] if a["name"] == "value"]
-        if value not in found:
-            raise Failed(str(found))
-        return True
+        cls.edge_ip, cls.release = install_edge(cls.edge, cls.node, EDGE_PLACE)
 
     def test_1_it_joins_with_its_broker_and_its_worker(self) -> None:
         self.edge.helm("test", self.release, "--namespace", NAMESPACE, "--timeout", "3m")
@@ -58,8 +42,8 @@ class AnEdge(ClusterTest):
         self.assertEqual(rows[0]["Worker"], "Worker.002")
         self.assertEqual(self.node.task_pods(), [])
         self.assertEqual(len(self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")), 1)
-        wait_for("the copy at the edge", 20, lambda: self.copies(edge, 1))
-        wait_for("the copy in the cloud", 20, lambda: self.copies(self.node.base, 1))
+        wait_for("the copy at the edge", 20, lambda: self.copied({1}, edge))
+        wait_for("the copy in the cloud", 20, lambda: self.copied({1}))
 
     def test_3_cut_off_it_serves_its_devices_and_afterwards_both_sides_agree(self) -> None:
         self.need_testbed("cut a link between clusters")
@@ -69,14 +53,14 @@ class AnEdge(ClusterTest):
         self.with_testbed("cut", "--clusters", *names)
         try:
             node.update(edge, "Room.edge", "Room", 2, EDGE_PLACE)
-            wait_for("the copy at the edge while it is cut off", 20, lambda: self.copies(edge, 2))
+            wait_for("the copy at the edge while it is cut off", 20, lambda: self.copied({2}, edge))
             node.update(self.node.base, "Room.cloud", "Room", 3)
             wait_for("the cloud to have noticed", 60, lambda: "Worker.002" not in {worker["id"] for worker in node.ok("GET", f"{self.node.base}/info/worker")})
             node.update(edge, "Room.edge", "Room", 4, EDGE_PLACE)
-            wait_for("the copy at the edge, still", 20, lambda: self.copies(edge, 4))
+            wait_for("the copy at the edge, still", 20, lambda: self.copied({4}, edge))
         finally:
             self.with_testbed("heal", "--clusters", *names)
-        wait_for("the cloud to see the edge's newest result", 15, lambda: self.copies(self.node.base, 4))
+        wait_for("the cloud to see the edge's newest result", 15, lambda: self.copied({4}))
         rows = self.node.wait_tasks(2, 30)
         self.assertEqual({row["Worker"] for row in rows if row["Inputs"][0]["ID"] == "Room.edge"}, {"Worker.002"})
         self.assertEqual([p["metadata"]["uid"] for p in self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")], [pod])

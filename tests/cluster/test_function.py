@@ -14,14 +14,6 @@ KINDS = "deployments,statefulsets,replicasets,pods,services,configmaps,secrets,s
 
 
 class AFunctionThatIsAnImage(ClusterTest):
-    def result(self, value: float) -> list[dict[str, object]]:
-        query = {"entities": [{"type": "Copy", "isPattern": True, "id": ".*"}]}
-        answer = node.ok("POST", f"{self.node.base}/ngsi10/queryContext", query)
-        found = [response["contextElement"] for response in answer.get("contextResponses") or []]
-        if not any(attribute["name"] == "value" and attribute["value"] == value for element in found for attribute in element["attributes"]):
-            raise Failed(str(found))
-        return found
-
     def test_1_entity_in_pod_appears_result_out_entity_gone_pod_gone(self) -> None:
         base = self.node.base
         node.register_function(base, "copy", "Room", "Copy", FORWARD)
@@ -31,7 +23,7 @@ class AFunctionThatIsAnImage(ClusterTest):
         self.assertEqual([is_ready(pod) for pod in pods], [True])
         for value in (21, 22, 23):
             node.update(base, "Room.1", "Room", value)
-            wait_for(f"the copy of {value}", 20, lambda value=value: self.result(value))
+            wait_for(f"the copy of {value}", 20, lambda value=value: self.copied({value}))
         logs = node.ok("GET", f"{base}/tasks/{self.node.tasks()[0]['TaskID']}/logs?tail=50")
         self.assertIn("listening", str(logs))
         node.ok("DELETE", f"{base}/ngsi10/entity/Room.1")

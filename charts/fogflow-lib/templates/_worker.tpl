@@ -33,8 +33,10 @@ Environment of a worker whose tasks are pods. The values under `worker.task` bec
 {{- end }}
 {{- $pod := deepCopy ($worker.task | default dict) -}}
 {{- if and $root.Values.image.pullSecrets (not $pod.imagePullSecrets) }}{{ $_ := set $pod "imagePullSecrets" $root.Values.image.pullSecrets }}{{ end }}
-{{- with $pod }}
-- name: FOGFLOW_WORKER__KUBERNETES__POD
-  value: {{ toJson . | quote }}
+{{- if not $pod.topologySpreadConstraints }} {{/* each task is a Deployment of its own, which Kubernetes by itself does not spread */}}
+{{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" (dict "matchLabels" (dict "app.kubernetes.io/name" "fogflow-task")) -}}
+{{- $_ := set $pod "topologySpreadConstraints" (list $spread) -}}
 {{- end }}
+- name: FOGFLOW_WORKER__KUBERNETES__POD
+  value: {{ toJson $pod | quote }}
 {{- end -}}
