@@ -99,7 +99,8 @@ impl Compiler<'_> {
 
     fn definitions(&mut self, definitions: &Map<String, Value>) -> Result<(), ContextError> {
         if let Some(vocab) = definitions.get("@vocab") {
-            self.vocab = vocab.as_str().map(str::to_owned);
+            // A term, a compact IRI, or an end that is added to the vocabulary so far.
+            self.vocab = vocab.as_str().map(|vocab| self.known(vocab));
         }
         if self.context.terms.len() + definitions.len() > self.limits.terms {
             return Err(ContextError::TooLarge("too many terms"));
@@ -112,7 +113,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Defines a term, after those that its definition refers to.
+    /// Defines a term, after those that its definition refers to ("Create Term Definition" of the JSON-LD 1.1 algorithms).
     fn define<'d>(
         &mut self,
         term: &'d str,
@@ -121,8 +122,7 @@ impl Compiler<'_> {
         done: &mut HashSet<&'d str>,
     ) -> Result<(), ContextError> {
         // Keywords are no terms, and core terms are protected: a context may repeat them, without effect.
-        if term.starts_with('@') || term.is_empty() || matches!(term, "id" | "type") || core::iri_of(term).is_some() || done.contains(term)
-        {
+        if term.starts_with('@') || term.is_empty() || core::is_protected(term) || done.contains(term) {
             return Ok(());
         }
         let Some((term, definition)) = definitions.get_key_value(term) else { return Ok(()) };
@@ -131,6 +131,7 @@ impl Compiler<'_> {
         if open.len() > 64 || !open.insert(term) {
             return Err(fault("it is defined by itself, or by too many others"));
         }
+        self.context.terms.remove(term);
         let (target, details) = match definition {
             Value::Null => (None, None),
             Value::String(target) => (Some(target.as_str()), None),
@@ -146,31 +147,48 @@ impl Compiler<'_> {
             Some(target) if target.len() > self.limits.text || term.len() > self.limits.text => {
                 return Err(ContextError::TooLarge("a term or IRI is too long"));
             }
-            Some(target) => self.iri(target, term, definitions, open, done)?,
+            Some(target) if target == term => Some(self.own_iri(term, definitions, open, done)?),
+            Some(target) => self.iri(target, definitions, open, done)?,
             None => None,
         };
-        open.remove(term);
-        done.insert(term);
         let Some(iri) = iri else {
-            self.context.terms.remove(term);
+            open.remove(term);
+            done.insert(term);
             return Ok(());
         };
-        let prefix = match details {
-            Some(details) => details.get("@prefix").and_then(Value::as_bool).unwrap_or(false),
-            // JSON-LD 1.1: a simple term is a prefix if its IRI ends with a delimiter; a term with a colon never is.
-            None => iri.ends_with([':', '/', '?', '#', '[', ']', '@']),
-        } && !term.contains(':');
+        let looks_like_iri = term.contains('/') || split(term).is_some_and(|(_, local)| !local.is_empty());
+        if looks_like_iri && target != Some(term) {
+            if let Some((prefix, _)) = split(term) {
+                self.define(prefix, definitions, open, done)?;
+            }
+            if self.known(term) != iri {
+                return Err(fault("it looks like an IRI and is defined as another one"));
+            }
+        }
+        open.remove(term);
+        done.insert(term);
+        let prefix = match details.and_then(|details| details.get("@prefix")) {
+            Some(Value::Bool(_)) if term.contains([':', '/']) => return Err(fault("it cannot be a prefix")),
+            Some(Value::Bool(prefix)) => *prefix,
+            Some(_) => return Err(fault("`@prefix` must be true or false")),
+            // A simple definition makes a prefix if its IRI ends with a delimiter.
+            None => {
+                details.is_none()
+                    && target != Some(term)
+                    && !term.contains([':', '/'])
+                    && (iri.ends_with([':', '/', '?', '#', '[', ']', '@']) || iri.starts_with("_:"))
+            }
+        };
         let (coercion, container) = details.map_or((Coercion::None, Container::None), kinds);
         let definition = Term { name: Name::new(&iri), coercion, container, prefix };
         self.context.terms.insert(SmolStr::new(term), definition);
         Ok(())
     }
 
-    /// The IRI that the right side of a definition means, or `None` if it is a keyword or means nothing.
+    /// The IRI that the right side of a definition means ("IRI Expansion"), or `None` if it is a keyword.
     fn iri<'d>(
         &mut self,
         target: &'d str,
-        term: &str,
         definitions: &'d Map<String, Value>,
         open: &mut HashSet<&'d str>,
         done: &mut HashSet<&'d str>,
@@ -178,27 +196,57 @@ impl Compiler<'_> {
         if target.starts_with('@') {
             return Ok(None);
         }
-        if target != term {
-            self.define(target, definitions, open, done)?;
-            if let Some(known) = self.context.terms.get(target) {
-                return Ok(Some(known.name.iri().into_owned()));
-            }
-            if let Some(iri) = core::iri_of(target) {
-                return Ok(Some(iri.into_owned()));
-            }
-        }
-        if let Some((prefix, local)) = target.split_once(':') {
-            if local.starts_with("//") || prefix == "_" {
-                return Ok(Some(target.to_owned()));
-            }
+        self.define(target, definitions, open, done)?;
+        if !self.context.terms.contains_key(target)
+            && let Some((prefix, local)) = split(target)
+            && !local.starts_with("//")
+        {
             self.define(prefix, definitions, open, done)?;
-            let base = core::PREFIXES.iter().find(|(term, _)| *term == prefix).map(|(_, iri)| (*iri).to_owned());
-            let base = base.or_else(|| self.context.terms.get(prefix).map(|known| known.name.iri().into_owned()));
-            return Ok(Some(base.map_or_else(|| target.to_owned(), |base| format!("{base}{local}"))));
         }
-        let vocab = self.vocab.as_deref().unwrap_or(crate::model::DEFAULT_CONTEXT);
-        Ok(Some(format!("{vocab}{target}")))
+        Ok(Some(self.known(target)))
     }
+
+    /// The IRI of a term whose definition names none: that of its prefix, which need not be declared as one here, else that of
+    /// the vocabulary.
+    fn own_iri<'d>(
+        &mut self,
+        term: &'d str,
+        definitions: &'d Map<String, Value>,
+        open: &mut HashSet<&'d str>,
+        done: &mut HashSet<&'d str>,
+    ) -> Result<String, ContextError> {
+        let Some((prefix, local)) = split(term) else { return Ok(self.in_vocabulary(term)) };
+        self.define(prefix, definitions, open, done)?;
+        let base = core::prefix_iri(prefix).map(str::to_owned);
+        let base = base.or_else(|| self.context.terms.get(prefix).map(|known| known.name.iri().into_owned()));
+        Ok(base.map_or_else(|| term.to_owned(), |base| format!("{base}{local}")))
+    }
+
+    /// The IRI that a text means by what is defined so far.
+    fn known(&self, text: &str) -> String {
+        if let Some(term) = self.context.terms.get(text) {
+            return term.name.iri().into_owned();
+        }
+        if let Some(iri) = core::iri_of(text) {
+            return iri.into_owned();
+        }
+        match split(text) {
+            Some((prefix, local)) if prefix != "_" && !local.starts_with("//") => {
+                self.context.prefix_iri(prefix).map_or_else(|| text.to_owned(), |base| format!("{base}{local}"))
+            }
+            Some(_) => text.to_owned(),
+            None => self.in_vocabulary(text),
+        }
+    }
+
+    fn in_vocabulary(&self, term: &str) -> String {
+        format!("{}{term}", self.vocab.as_deref().unwrap_or(crate::model::DEFAULT_CONTEXT))
+    }
+}
+
+/// Both parts of a compact IRI: a colon that comes first does not make one.
+fn split(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(prefix, _)| !prefix.is_empty())
 }
 
 fn kinds(details: &Map<String, Value>) -> (Coercion, Container) {

@@ -222,6 +222,16 @@ const SPECIAL: &[CoreTerm] = &[
 /// The prefixes of the core context, for compact IRIs as `ngsi-ld:x`.
 pub(super) const PREFIXES: [(&str, &str); 2] = [("ngsi-ld", NGSI_LD), ("geojson", GEOJSON)];
 
+/// The IRI of a prefix of the core context.
+pub(super) fn prefix_iri(prefix: &str) -> Option<&'static str> {
+    PREFIXES.iter().find(|(term, _)| *term == prefix).map(|(_, iri)| *iri)
+}
+
+/// Whether the core context defines a term, so that no other context can.
+pub(super) fn is_protected(term: &str) -> bool {
+    matches!(term, "id" | "type") || prefix_iri(term).is_some() || iri_of(term).is_some()
+}
+
 /// All terms.
 pub(super) fn terms() -> impl Iterator<Item = CoreTerm> {
     let same = |names: &'static [&'static str], coercion: Coercion, container: Container| {

@@ -3,8 +3,11 @@
 //! Nothing here fetches anything: [`Context::compile`] says which URL it lacks, and its caller loads that and tries
 //! again. The core context is built in, comes last and wins, as the specification demands.
 //!
+//! The core context stands before the others as well, so that they may use its prefixes. A term that a context maps to
+//! `null` is one that it does not define. Of several terms for one IRI the shortest is shown, whatever they say of values.
+//!
 //! Not supported, because no context of the NGSI-LD world was found to need it: scoped and nested contexts inside a
-//! term, `@reverse`, `@nest`, `@base`, `@propagate`, and aliases of keywords beyond the core's `id` and `type`.
+//! term, `@reverse`, `@nest`, `@base`, `@language`, `@propagate`, and aliases of keywords beyond the core's `id` and `type`.
 
 mod compile;
 pub mod core;
@@ -128,7 +131,7 @@ impl Context {
     }
 
     fn prefix_iri(&self, prefix: &str) -> Option<Cow<'_, str>> {
-        if let Some((_, iri)) = core::PREFIXES.iter().find(|(term, _)| *term == prefix) {
+        if let Some(iri) = core::prefix_iri(prefix) {
             return Some(Cow::Borrowed(iri));
         }
         self.terms.get(prefix).filter(|term| term.prefix).map(|term| term.name.iri())
@@ -152,10 +155,7 @@ impl Context {
             let text = format!("{term}:{local}");
             (!self.terms.contains_key(text.as_str())).then_some(text)
         });
-        match compacted.min_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b))) {
-            Some(text) if text.len() < iri.len() => Cow::Owned(text),
-            _ => iri,
-        }
+        compacted.min_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b))).map_or(iri, Cow::Owned)
     }
 
     /// The definition of a term by a user's context; core terms and unknown ones have none.
