@@ -288,6 +288,37 @@ async fn upstreams_codes_are_given_in_compatibility_mode() {
     assert_eq!(broker.send("DELETE", "/ngsi-ld/v1/subscriptions/urn:none", &[], "").await.status, 204);
 }
 
+/// Upstream's cases 50 and 73 subscribe with `application/ld+json` and no `@context`, and expect to be told although its broker
+/// ends such a request with 500: without a context nothing of the document is left.
+#[tokio::test]
+async fn a_subscription_without_its_context_is_refused_and_with_another_media_type_told() {
+    let broker = Broker::with(Options { compatibility: Compatibility::Fogflow3, ..Options::default() }).await;
+    let sink = Sink::start().await;
+    let (upsert, subscriptions) = ("/ngsi-ld/v1/entityOperations/upsert", "/ngsi-ld/v1/subscriptions/");
+    let car =
+        |brand: &str| json!([{"id": "urn:ngsi-ld:Vehicle:A4000", "type": "Vehicle", "brandName": {"type": "Property", "value": brand}}]);
+    assert_eq!(send(&broker, "POST", upsert, &car("Mercedes")).await.status, 204);
+    let subscription = json!({
+        "id": "urn:ngsi-ld:Subscription:020", "type": "Subscription", "entities": [{"idPattern": ".*", "type": "Vehicle"}],
+        "watchedAttributes": ["brandName", "speed"],
+        "notification": {"attributes": ["brandName", "speed"], "format": "keyValues",
+            "endpoint": {"uri": format!("{}/ld-notify", sink.url()), "accept": "application/json"}},
+    });
+    // As upstream's suite has it, with its placeholder.
+    let link = ("link", "<{{link}}>; rel=\"https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld\"; type=\"application/ld+json\"");
+    let refused = broker.send("POST", subscriptions, &[LD, link], subscription.to_string()).await;
+    assert_eq!((refused.status, problem(&refused)), (400, "BadRequestData"));
+    assert_eq!(broker.send("POST", subscriptions, &[JSON, link], subscription.to_string()).await.status, 201);
+    let told = async |count: usize| {
+        until("a notification", || holds(sink.received().len() >= count, sink.received().len())).await;
+        let body = sink.received()[count - 1].body.clone();
+        (body["subscriptionId"].clone(), body["data"][0]["brandName"].clone())
+    };
+    assert_eq!(told(1).await, (json!("urn:ngsi-ld:Subscription:020"), json!("Mercedes")));
+    assert_eq!(send(&broker, "POST", upsert, &car("MarutiBenz")).await.status, 204);
+    assert_eq!(told(2).await, (json!("urn:ngsi-ld:Subscription:020"), json!("MarutiBenz")));
+}
+
 #[tokio::test]
 async fn linked_entities_are_shown_inside_or_beside() {
     let broker = Broker::alone().await;
