@@ -135,7 +135,7 @@ def install(cluster: Cluster, namespace: str, *more: str) -> CloudNode:
     return node
 
 
-def install_edge(cluster: Cluster, cloud: CloudNode, place: tuple[float, float]) -> tuple[str, str]:
+def install_edge(cluster: Cluster, cloud: CloudNode, place: tuple[float, float], *more: str) -> tuple[str, str]:
     """A release of edge-chart in another cluster, joined to a cloud node, in a fresh namespace of the same name; its address and name."""
     cluster.make_namespace(cloud.namespace)
     ip = next(iter(cluster.nodes().values()))
@@ -143,6 +143,6 @@ def install_edge(cluster: Cluster, cloud: CloudNode, place: tuple[float, float])
         "install", "./edge-chart", "--set", f"externalIPs={{{ip}}}", "--set", f"config.coreservice_ip={cloud.ip}",
         "--set", f"rabbitmq.password={cloud.secret('rabbitmq-password')}",
         "--set", f"config.physical_location.latitude={place[0]},config.physical_location.longitude={place[1]}",
-        "--generate-name", f"--namespace={cloud.namespace}", "-o", "json")
+        "--generate-name", f"--namespace={cloud.namespace}", "-o", "json", *more)
     cluster.wait_ready(cloud.namespace)
     return ip, json.loads(answer[answer.index("{"):])["name"]
