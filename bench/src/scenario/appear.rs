@@ -67,6 +67,8 @@ pub async fn appear(designer: &Target, broker: &Target, worker: &Target, present
         anyhow::ensure!(begun.elapsed() < BOUND_OF_ALL, "{present} tasks were not started within {} s", BOUND_OF_ALL.as_secs());
         tokio::time::sleep(LOOK).await;
     }
+    // The broker has ended the one that was idle meanwhile.
+    let mut connection = Connection::open(broker).await?;
     let (mut scheduled, mut started) = (Histogram::default(), Histogram::default());
     // The first one pays for connections and caches.
     for number in present..=present + count {
