@@ -21,12 +21,14 @@ impl LdClient {
     }
 
     /// Creates a subscription (clause 5.8.1) whose id the caller has put into it, so that a repetition cannot make two: one
-    /// that exists already is no error.
+    /// that exists already is no error. An empty service path means any.
     ///
     /// # Errors
     /// As the crate says.
-    pub async fn subscribe(&self, subscription: &Value, tenant: &str) -> Result<(), ClientError> {
-        match self.endpoint.send_json_with(Method::POST, "/subscriptions", headers(tenant), subscription).await {
+    pub async fn subscribe(&self, subscription: &Value, tenant: &str, service_path: &str) -> Result<(), ClientError> {
+        let mut headers = headers(tenant);
+        add(&mut headers, "fiware-servicepath", service_path);
+        match self.endpoint.send_json_with(Method::POST, "/subscriptions", headers, subscription).await {
             Ok(_) => Ok(()),
             Err(error) if error.status() == Some(409) => Ok(()),
             Err(error) => Err(error),
@@ -60,10 +62,14 @@ impl LdClient {
 
 fn headers(tenant: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    if !tenant.is_empty()
-        && let Ok(value) = HeaderValue::from_str(tenant)
-    {
-        headers.insert(HeaderName::from_static("ngsild-tenant"), value);
-    }
+    add(&mut headers, "ngsild-tenant", tenant);
     headers
+}
+
+fn add(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if !value.is_empty()
+        && let Ok(value) = HeaderValue::from_str(value)
+    {
+        headers.insert(HeaderName::from_static(name), value);
+    }
 }

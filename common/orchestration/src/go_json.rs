@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn an_input_has_the_service_path_that_ours_tell_and_upstreams_removal_means_it_on_any() {
+        let input = |value| from_value::<crate::InputStream>(value).expect("it reads");
+        let north = input(json!({"Type": "T", "ID": "D.1", "AttributeList": [], "ServicePath": "/north"}));
+        assert_eq!(north.service_path, "/north");
+        let south = crate::InputStream { service_path: "/south".to_owned(), ..north.clone() };
+        assert!(north.names(&north) && !north.names(&south));
+        let upstreams = input(json!({"ID": "D.1"}));
+        assert!(upstreams.names(&north) && upstreams.names(&south));
+        assert!(!serde_json::to_string(&upstreams).expect("it writes").contains("ServicePath"), "upstream's form");
+    }
+
+    #[test]
     fn null_is_the_zero_value() {
         let task: ScheduledTaskInstance =
             from_value(json!({"ID": "t", "Inputs": null, "Outputs": null, "Parameters": null, "Epoch": null})).expect("it reads");

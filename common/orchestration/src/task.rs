@@ -99,6 +99,17 @@ pub struct InputStream {
     /// Attributes to deliver; empty means all.
     #[serde(rename = "AttributeList", deserialize_with = "null_as_empty")]
     pub attribute_list: Vec<String>,
+    /// The service path of the entity (ours); empty means any.
+    #[serde(rename = "ServicePath", skip_serializing_if = "String::is_empty")]
+    pub service_path: String,
+}
+
+impl InputStream {
+    /// Whether `REMOVE_INPUT` of this one means `input`: that of an upstream master names no service path.
+    #[must_use]
+    pub fn names(&self, input: &InputStream) -> bool {
+        self.id == input.id && (self.service_path.is_empty() || self.service_path == input.service_path)
+    }
 }
 
 /// One output stream of a task instance.
@@ -295,4 +306,7 @@ pub struct EntityDetail {
     pub metadata: std::collections::BTreeMap<String, serde_json::Value>,
     /// URL of the broker that has it.
     pub provider: String,
+    /// Its service path; empty where discovery does not tell, as upstream's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service_path: String,
 }

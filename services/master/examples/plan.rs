@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fogflow_master::planner::{Desired, Planner, plan};
+use fogflow_master::planner::{Desired, EntityKey, Planner, plan};
 use fogflow_orchestration::{
     DockerImage, EntityDetail, InputSelector, Location, Operator, OutputSelector, ServiceIntent, Task, Topology, WorkerProfile,
 };
@@ -30,6 +30,7 @@ fn entity(number: usize) -> EntityDetail {
         attributes: vec!["temp".to_owned()],
         metadata: [("location".to_owned(), json!({"type": "point", "value": {"latitude": latitude, "longitude": longitude}}))].into(),
         provider: "http://127.0.0.1:8070/ngsi10".to_owned(),
+        ..EntityDetail::default()
     }
 }
 
@@ -114,14 +115,14 @@ fn main() {
         planner.set_workers(desired.workers.iter().map(|worker| (worker.id.clone(), worker.clone())).collect());
         let selector = desired.entities.keys().next().cloned().unwrap_or_else(|| "".into());
         for entity in desired.entities.values().flatten() {
-            planner.set_entity(&selector, &entity.id, Some(entity.clone()));
+            planner.set_entity(&selector, entity.id.as_str(), Some(entity.clone()));
         }
         planner.settle();
         let one: Vec<Duration> = (0..1000)
             .map(|number| {
                 let new = entity(tasks + number);
                 let started = Instant::now();
-                planner.set_entity(&selector, &new.id.clone(), Some(Arc::new(new)));
+                planner.set_entity(&selector, EntityKey::of(&new), Some(Arc::new(new)));
                 planner.settle();
                 started.elapsed()
             })

@@ -2,7 +2,7 @@
 //! out of its notifications. Only the leading master does; the subscriptions' ids are the same for every master, so that the next
 //! leader takes them over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use fogflow_orchestration::EntityDetail;
 use futures::stream::{self, StreamExt as _};
 
 use crate::master::Master;
-use crate::planner::{self, Selector};
+use crate::planner::{self, EntityKey, Selector};
 use crate::state::watches::{Lookup, metadata_of};
 
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -104,12 +104,13 @@ async fn subscribe(master: &Arc<Master>, selector: Arc<Selector>) -> anyhow::Res
     // Upstream's snapshot says neither where it ends nor more than ids.
     let request = DiscoverContextAvailabilityRequest { entities, attributes, restriction, ..DiscoverContextAvailabilityRequest::default() };
     let found = master.peers.discovery().discover(&request).await?;
-    let mut named = BTreeSet::new();
+    let mut named = HashSet::new();
     master.change(|state, now| {
         for registration in found.responses.iter().map(|response| &response.registration) {
             for entity in &registration.entities {
-                named.insert(entity.id.to_string());
-                state.watches.look_up(&selector.id, &entity.id, &entity.entity_type, &registration.providing_application, now);
+                let key = EntityKey::new(&entity.id, &registration.service_path);
+                named.insert(key.clone());
+                state.watches.look_up(&selector.id, key, &entity.entity_type, &registration.providing_application, now);
             }
         }
         state.only(&selector.id, &named);
@@ -200,20 +201,21 @@ pub async fn look_up(master: Arc<Master>) -> anyhow::Result<()> {
 
 async fn ask(master: &Master, lookup: &Lookup) -> Option<EntityDetail> {
     let broker = master.peers.provider(&lookup.provider);
-    let entity = EntityId { entity_type: "".into(), is_pattern: false, id: lookup.id.as_str().into() };
+    let entity = EntityId { entity_type: "".into(), is_pattern: false, id: (&*lookup.key.id).into() };
     let request = QueryContextRequest { entities: vec![entity], ..QueryContextRequest::default() };
-    let context = Context { tenant: lookup.tenant.clone(), ..Context::default() };
+    let service_path = lookup.key.path.as_deref().unwrap_or_default().to_owned();
+    let context = Context { tenant: lookup.tenant.clone(), service_path: service_path.clone(), ..Context::default() };
     let answer = match broker.query(&request, &context).await {
         Ok(answer) => answer,
         Err(error) => {
-            tracing::debug!(entity = lookup.id, %error, "a broker does not tell about an entity");
+            tracing::debug!(entity = &*lookup.key.id, %error, "a broker does not tell about an entity");
             return None;
         }
     };
-    let element = answer.responses.into_iter().map(|response| response.element).find(|element| element.entity.id == lookup.id.as_str())?;
+    let element = answer.responses.into_iter().map(|response| response.element).find(|element| *element.entity.id == *lookup.key.id)?;
     let entity = element.entity;
     Some(EntityDetail {
-        id: lookup.id.clone(),
+        id: lookup.key.id.to_string(),
         entity_type: entity.types.first().map_or_else(|| lookup.entity_type.clone(), |name| name.as_str().to_owned()),
         attributes: entity
             .attributes
@@ -223,5 +225,6 @@ async fn ask(master: &Master, lookup: &Lookup) -> Option<EntityDetail> {
             .collect(),
         metadata: metadata_of(entity.domain_metadata()),
         provider: lookup.provider.clone(),
+        service_path,
     })
 }

@@ -36,10 +36,13 @@ impl Broker {
     /// When the broker cannot be reached or refuses.
     pub async fn subscribe(&self, task: &ScheduledTaskInstance, input: &InputStream, reference: &str) -> Result<String, ClientError> {
         match contract::notify_format(&task.parameters) {
-            NotifyFormat::NgsiV1 => self.v1.subscribe(&request_v1(input, reference), &context(task)).await,
+            NotifyFormat::NgsiV1 => {
+                let context = Context { service_path: input.service_path.clone(), ..context(task) };
+                self.v1.subscribe(&request_v1(input, reference), &context).await
+            }
             NotifyFormat::NgsiLd => {
                 let id = format!("urn:ngsi-ld:Subscription:{}", uuid::Uuid::new_v4());
-                self.ld.subscribe(&request_ld(&id, input, reference), tenant(task)).await.map(|()| id)
+                self.ld.subscribe(&request_ld(&id, input, reference), tenant(task), &input.service_path).await.map(|()| id)
             }
         }
     }

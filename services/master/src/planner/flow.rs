@@ -9,6 +9,7 @@ use fogflow_orchestration::{EntityDetail, GeoScope, InputSelector, Operator, Ser
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::entity::EntityKey;
 use super::objective::Objective;
 use super::scope::Scope;
 
@@ -113,7 +114,7 @@ impl Selector {
 pub enum GroupBy {
     /// All in one group: broadcast to every task instance.
     All,
-    /// By entity id.
+    /// By entity: its id, and its service path unless that is `/`.
     EntityId,
     /// By entity type.
     EntityType,
@@ -150,7 +151,10 @@ impl GroupBy {
     pub fn value_of(&self, entity: &EntityDetail) -> Arc<str> {
         match self {
             GroupBy::All => "\"ALL\"".into(),
-            GroupBy::EntityId => ids::canonical_string(&entity.id).into(),
+            GroupBy::EntityId => match EntityKey::of(entity).path {
+                None => ids::canonical_string(&entity.id).into(),
+                Some(path) => ids::canonical(&serde_json::json!([entity.id, path])).into(),
+            },
             GroupBy::EntityType => ids::canonical_string(&entity.entity_type).into(),
             GroupBy::Metadata(name) => {
                 ids::canonical(entity.metadata.get(name).and_then(|item| item.get("value")).unwrap_or(&Value::Null)).into()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fogflow_orchestration::{EntityDetail, Operator, ServiceIntent, Topology, ids};
 use foldhash::{HashMap, HashSet};
 
+use super::entity::EntityKey;
 use super::flow::{Flow, FlowKey, Selector, flows_of};
 use super::grouping::{Grouping, Instance, Regrouped, StreamChange};
 use super::incremental::{FlowState, Place, PlannedTask, Planner};
@@ -90,9 +91,9 @@ impl Planner {
             self.seed(&spec.selector);
         }
         for (stream, spec) in flow.streams.iter().enumerate() {
-            for (id, detail) in self.entities.get(&spec.selector.id).into_iter().flatten() {
+            for (entity, detail) in self.entities.get(&spec.selector.id).into_iter().flatten() {
                 if spec.selector.takes(detail) {
-                    changes.push(StreamChange { stream, entity: id.clone(), detail: Some(detail.clone()) });
+                    changes.push(StreamChange { stream, entity: entity.clone(), detail: Some(detail.clone()) });
                 }
             }
         }
@@ -137,21 +138,21 @@ impl Planner {
     }
 
     /// Takes what discovery says of an entity for one selector; `None` when it is gone or matches no longer.
-    pub fn set_entity(&mut self, selector: &str, id: &str, detail: Option<Arc<EntityDetail>>) {
+    pub fn set_entity(&mut self, selector: &str, entity: impl Into<EntityKey>, detail: Option<Arc<EntityDetail>>) {
+        let entity = entity.into();
         let Some((selector, spec)) = self.selectors.get_key_value(selector) else { return };
         let known = self.entities.entry(selector.clone()).or_default();
         let detail = detail.filter(|detail| spec.takes(detail));
-        if known.get(id) == detail.as_ref() {
+        if known.get(&entity) == detail.as_ref() {
             return;
         }
-        let id: Arc<str> = id.into();
         match &detail {
-            Some(detail) => known.insert(id.clone(), detail.clone()),
-            None => known.remove(&id),
+            Some(detail) => known.insert(entity.clone(), detail.clone()),
+            None => known.remove(&entity),
         };
         for (key, stream) in self.readers.get(selector).into_iter().flatten() {
-            let own = self.flows.get(key).is_some_and(|state| state.publishes(&spec.entity_type, &id));
-            let change = StreamChange { stream: *stream, entity: id.clone(), detail: detail.clone().filter(|_| !own) };
+            let own = self.flows.get(key).is_some_and(|state| state.publishes(&spec.entity_type, &entity.id));
+            let change = StreamChange { stream: *stream, entity: entity.clone(), detail: detail.clone().filter(|_| !own) };
             self.regroup.entry(key.clone()).or_default().push(change);
         }
     }
@@ -236,7 +237,8 @@ impl Planner {
     fn disown_outputs(&mut self, flow: &Flow, task: &str) {
         for (stream, spec) in flow.streams.iter().enumerate() {
             for (index, _) in flow.outputs.iter().enumerate().filter(|(_, output)| **output == spec.selector.entity_type) {
-                let entity: Arc<str> = ids::output_id(&spec.selector.entity_type, ids::suffix_of(task), index + 1).into();
+                let output = ids::output_id(&spec.selector.entity_type, ids::suffix_of(task), index + 1);
+                let entity = EntityKey::from(output.as_str());
                 if self.entities.get(&spec.selector.id).is_some_and(|entities| entities.contains_key(&entity)) {
                     self.regroup.entry(flow.key.clone()).or_default().push(StreamChange { stream, entity, detail: None });
                 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use fogflow_orchestration::{EntityDetail, InputStream, ids};
 use foldhash::HashMap;
 
+use super::entity::EntityKey;
 use super::flow::Flow;
 use super::places::Places;
 use super::scope::location_of;
@@ -20,7 +21,7 @@ use super::scope::location_of;
 pub struct Instance {
     /// `Task.<topology>.<task>.<suffix>`
     pub id: Arc<str>,
-    /// Its input entities, sorted by id, each once.
+    /// Its input entities, sorted by id and service path, each once.
     pub inputs: Vec<InputStream>,
     /// Where they are.
     pub places: Places,
@@ -32,7 +33,7 @@ pub struct StreamChange {
     /// Index of the input stream.
     pub stream: usize,
     /// The entity.
-    pub entity: Arc<str>,
+    pub entity: EntityKey,
     /// As it is now; `None` when it is gone or the selector does not take it (any more).
     pub detail: Option<Arc<EntityDetail>>,
 }
@@ -69,12 +70,12 @@ struct Key {
 #[derive(Debug, Default)]
 struct StreamIndex {
     key: usize,
-    by_value: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<EntityDetail>>>,
-    value_of: HashMap<Arc<str>, Arc<str>>,
+    by_value: BTreeMap<Arc<str>, BTreeMap<EntityKey, Arc<EntityDetail>>>,
+    value_of: HashMap<EntityKey, Arc<str>>,
 }
 
 impl StreamIndex {
-    fn remove(&mut self, entity: &str) -> Option<Arc<str>> {
+    fn remove(&mut self, entity: &EntityKey) -> Option<Arc<str>> {
         let value = self.value_of.remove(entity)?;
         if let Some(members) = self.by_value.get_mut(&value) {
             members.remove(entity);
@@ -85,7 +86,7 @@ impl StreamIndex {
         Some(value)
     }
 
-    fn insert(&mut self, value: Arc<str>, entity: Arc<str>, detail: Arc<EntityDetail>) {
+    fn insert(&mut self, value: Arc<str>, entity: EntityKey, detail: Arc<EntityDetail>) {
         self.value_of.insert(entity.clone(), value.clone());
         self.by_value.entry(value).or_default().insert(entity, detail);
     }
@@ -221,11 +222,11 @@ impl Grouping {
     }
 
     fn instance(&self, id: Arc<str>, group: &Group) -> Option<Instance> {
-        let mut inputs: BTreeMap<&Arc<str>, (InputStream, &EntityDetail)> = BTreeMap::new();
+        let mut inputs: BTreeMap<&EntityKey, (InputStream, &EntityDetail)> = BTreeMap::new();
         for (index, spec) in self.streams.iter().zip(&self.flow.streams) {
-            for (id, entity) in index.by_value.get(&group[index.key])? {
+            for (key, entity) in index.by_value.get(&group[index.key])? {
                 let attributes = &spec.selector.attributes;
-                match inputs.get_mut(id) {
+                match inputs.get_mut(key) {
                     // One entity in two streams is one input with the attributes of both.
                     Some((input, _)) if attributes.is_empty() || input.attribute_list.is_empty() => input.attribute_list.clear(),
                     Some((input, _)) => {
@@ -235,9 +236,13 @@ impl Grouping {
                     }
                     None => {
                         let entity_type = if entity.entity_type.is_empty() { &spec.selector.entity_type } else { &entity.entity_type };
-                        let input =
-                            InputStream { entity_type: entity_type.clone(), id: entity.id.clone(), attribute_list: attributes.clone() };
-                        inputs.insert(id, (input, entity));
+                        let input = InputStream {
+                            entity_type: entity_type.clone(),
+                            id: entity.id.clone(),
+                            attribute_list: attributes.clone(),
+                            service_path: entity.service_path.clone(),
+                        };
+                        inputs.insert(key, (input, entity));
                     }
                 }
             }

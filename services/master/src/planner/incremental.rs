@@ -9,6 +9,7 @@ use fogflow_orchestration::{EntityDetail, Operator, WorkerProfile};
 use foldhash::{HashMap, HashSet};
 
 use super::capability::Artefact;
+use super::entity::EntityKey;
 use super::fleet::Fleet;
 use super::flow::{Flow, FlowKey, IntentProblem, Selector};
 use super::grouping::{Grouping, Instance, StreamChange};
@@ -92,7 +93,7 @@ pub struct Planner {
     pub(super) selectors: BTreeMap<Arc<str>, Arc<Selector>>,
     /// Which input streams take the entities of a selector.
     pub(super) readers: HashMap<Arc<str>, Vec<(FlowKey, usize)>>,
-    pub(super) entities: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<EntityDetail>>>,
+    pub(super) entities: HashMap<Arc<str>, BTreeMap<EntityKey, Arc<EntityDetail>>>,
     pub(super) workers: BTreeMap<String, WorkerProfile>,
     pub(super) fleet: Fleet,
     pub(super) abilities: HashMap<String, Arc<Ability>>,
@@ -133,7 +134,7 @@ impl Planner {
 
     /// The entities of a selector.
     #[must_use]
-    pub fn entities(&self, selector: &str) -> Option<&BTreeMap<Arc<str>, Arc<EntityDetail>>> {
+    pub fn entities(&self, selector: &str) -> Option<&BTreeMap<EntityKey, Arc<EntityDetail>>> {
         self.entities.get(selector)
     }
 

@@ -5,6 +5,7 @@
 //! | [`flow`] | an intent applied to a task of its topology; selectors of its inputs |
 //! | [`scope`] | where an intent applies |
 //! | [`grouping`] | from entities to task instances |
+//! | [`EntityKey`] | what tells entities apart |
 //! | [`capability`] | what of an operator runs on which worker |
 //! | [`objective`], [`places`], [`fleet`] | the choice of a worker |
 //! | [`incremental`] | the plan as a working state: a change costs what it touches |
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use fogflow_orchestration::{EntityDetail, IntentState, Operator, ServiceIntent, Topology, WorkerProfile};
 
 pub mod capability;
+mod entity;
 pub mod fleet;
 pub mod flow;
 mod flows;
@@ -37,6 +39,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use capability::Artefact;
+pub use entity::EntityKey;
 pub use flow::{Flow, FlowKey, Selector};
 pub use incremental::{Place, PlannedTask, Planner, Policy};
 pub use objective::Objective;
@@ -81,7 +84,7 @@ pub fn plan(desired: &Desired) -> Plan {
     planner.set_workers(desired.workers.iter().map(|worker| (worker.id.clone(), worker.clone())).collect());
     for (selector, entities) in &desired.entities {
         for entity in entities {
-            planner.set_entity(selector, &entity.id, Some(entity.clone()));
+            planner.set_entity(selector, EntityKey::of(entity), Some(entity.clone()));
         }
     }
     for (task, worker) in &desired.current {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::capability::{WorkerKind, artefact_for};
 use super::testing::{as_current, entity, fill, intent, topology, with, worker};
-use super::{Desired, Plan, Planner, plan};
+use super::{Desired, EntityKey, Plan, Planner, plan};
 
 /// Few places, so that several things are at the same one.
 fn place() -> impl Strategy<Value = (f64, f64)> {
@@ -185,14 +185,14 @@ proptest! {
             planner.settle();
             let selectors: Vec<Arc<str>> = planner.selectors().keys().cloned().collect();
             for selector in selectors {
-                let known: Vec<Arc<str>> = planner.entities(&selector).into_iter().flatten().map(|(id, _)| id.clone()).collect();
+                let known: Vec<EntityKey> = planner.entities(&selector).into_iter().flatten().map(|(id, _)| id.clone()).collect();
                 let wanted = world.entities.get(&selector).cloned().unwrap_or_default();
-                for id in known.iter().filter(|id| !wanted.iter().any(|entity| *entity.id == ***id)) {
-                    planner.set_entity(&selector, id, None);
+                for key in known.iter().filter(|key| !wanted.iter().any(|entity| EntityKey::of(entity) == **key)) {
+                    planner.set_entity(&selector, key.clone(), None);
                     planner.settle();
                 }
                 for entity in wanted {
-                    planner.set_entity(&selector, &entity.id.clone(), Some(entity));
+                    planner.set_entity(&selector, EntityKey::of(&entity), Some(entity));
                     planner.settle();
                 }
             }

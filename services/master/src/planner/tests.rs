@@ -156,7 +156,7 @@ fn a_changed_geoscope_keeps_the_tasks_that_it_still_covers() {
     let wide = register(&mut planner, 20_000.0);
     planner.set_workers([("W1".to_owned(), worker("W1", (49.0, 8.0), 9))].into());
     for entity in [&near, &far] {
-        planner.set_entity(&wide, &entity.id, Some(entity.clone().into()));
+        planner.set_entity(&wide, entity.id.as_str(), Some(entity.clone().into()));
     }
     assert_eq!(planner.settle().len(), 2);
     let narrow = register(&mut planner, 1000.0);
@@ -365,12 +365,12 @@ fn a_flow_from_a_type_to_the_same_type_does_not_feed_on_itself() {
     planner.set_entity(&selector, "d1", Some(entity("d1", "A", None).into()));
     planner.settle();
     let output = output_of(&planner);
-    planner.set_entity(&selector, &output, Some(entity(&output, "A", None).into()));
+    planner.set_entity(&selector, output.as_str(), Some(entity(&output, "A", None).into()));
     planner.settle();
     assert_eq!(planner.tasks().len(), 1);
     // After a restart the output may be known before the device.
     let (mut planner, selector) = start();
-    planner.set_entity(&selector, &output, Some(entity(&output, "A", None).into()));
+    planner.set_entity(&selector, output.as_str(), Some(entity(&output, "A", None).into()));
     planner.settle();
     assert_eq!(planner.tasks().len(), 1, "an entity of another flow, as far as is known");
     planner.set_entity(&selector, "d1", Some(entity("d1", "A", None).into()));

@@ -255,11 +255,11 @@ impl Copies {
                 vec![id]
             }
             Command::AddInput(flow) => self.told_inputs(flow, now, |inputs, input| {
-                inputs.retain(|known| known.id != input.id);
+                inputs.retain(|known| !input.names(known));
                 inputs.push(input);
-                inputs.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+                inputs.sort_unstable_by(|a, b| (&a.id, &a.service_path).cmp(&(&b.id, &b.service_path)));
             }),
-            Command::RemoveInput(flow) => self.told_inputs(flow, now, |inputs, input| inputs.retain(|known| known.id != input.id)),
+            Command::RemoveInput(flow) => self.told_inputs(flow, now, |inputs, input| inputs.retain(|known| !input.names(known))),
             Command::Whole(desired) => {
                 let kept: BTreeSet<&str> = desired.tasks.iter().map(|task| task.id.as_str()).collect();
                 let others: Vec<Arc<str>> = self.of_worker(worker).filter(|id| !kept.contains(&***id)).cloned().collect();

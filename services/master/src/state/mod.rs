@@ -20,7 +20,7 @@ use fogflow_orchestration::{
     DockerImage, EntityDetail, IntentState, RegistrySnapshot, ServiceIntent, TaskState, TaskUpdate, WorkerProfile, WorkerTasks,
 };
 
-use crate::planner::{Planner, Policy};
+use crate::planner::{EntityKey, Planner, Policy};
 use copies::{Command, Copies};
 use watches::{EntityNews, Watches};
 use workers::Workers;
@@ -200,13 +200,17 @@ impl State {
     }
 
     /// An upstream discovery names all entities of a selector: others are gone, and it is complete when all were looked up.
-    pub fn only(&mut self, selector: &Arc<str>, named: &BTreeSet<String>) {
-        let vanished: Vec<Arc<str>> =
-            self.planner.entities(selector).into_iter().flatten().map(|(id, _)| id).filter(|id| !named.contains(&***id)).cloned().collect();
-        for id in vanished {
-            self.planner.set_entity(selector, &id, None);
-        }
+    pub fn only(&mut self, selector: &Arc<str>, named: &HashSet<EntityKey>) {
+        self.forget_others(selector, named);
         self.complete_if_looked_up(selector);
+    }
+
+    fn forget_others(&mut self, selector: &Arc<str>, named: &HashSet<EntityKey>) {
+        let known = self.planner.entities(selector).into_iter().flatten().map(|(key, _)| key);
+        let vanished: Vec<EntityKey> = known.filter(|key| !named.contains(*key)).cloned().collect();
+        for key in vanished {
+            self.planner.set_entity(selector, key, None);
+        }
     }
 
     fn complete_if_looked_up(&mut self, selector: &Arc<str>) {
@@ -345,18 +349,7 @@ impl State {
             self.entity_news(&selector, news, now);
         }
         if let Some((selector, named)) = taken.ended {
-            let vanished: Vec<Arc<str>> = self
-                .planner
-                .entities(&selector)
-                .into_iter()
-                .flatten()
-                .map(|(id, _)| id)
-                .filter(|id| !named.contains(&***id))
-                .cloned()
-                .collect();
-            for id in vanished {
-                self.planner.set_entity(&selector, &id, None);
-            }
+            self.forget_others(&selector, &named);
             self.planner.set_complete(&selector, true);
         }
     }
@@ -364,13 +357,14 @@ impl State {
     fn entity_news(&mut self, selector: &Arc<str>, news: EntityNews, now: Instant) {
         match news {
             EntityNews::Known(detail) => {
-                self.watches.forget_lookup(selector, &detail.id);
-                self.planner.set_entity(selector, &detail.id.clone(), Some(Arc::new(detail)));
+                let key = EntityKey::of(&detail);
+                self.watches.forget_lookup(selector, &key);
+                self.planner.set_entity(selector, key, Some(Arc::new(detail)));
             }
-            EntityNews::Named { id, entity_type, provider } => self.watches.look_up(selector, &id, &entity_type, &provider, now),
-            EntityNews::Gone(id) => {
-                self.watches.forget_lookup(selector, &id);
-                self.planner.set_entity(selector, &id, None);
+            EntityNews::Named { key, entity_type, provider } => self.watches.look_up(selector, key, &entity_type, &provider, now),
+            EntityNews::Gone(key) => {
+                self.watches.forget_lookup(selector, &key);
+                self.planner.set_entity(selector, key, None);
             }
         }
     }
@@ -384,20 +378,20 @@ impl State {
 
     /// A broker answered about an entity; `None` when it has none, or does not answer.
     pub fn looked_up(&mut self, lookup: &watches::Lookup, found: Option<EntityDetail>) {
-        let exhausted = self.watches.is_exhausted(&lookup.selector, &lookup.id);
+        let exhausted = self.watches.is_exhausted(&lookup.selector, &lookup.key);
         let detail = match found {
             Some(detail) => detail,
             // Upstream goes on with id and type, and so do we when all attempts were in vain.
             None if exhausted => EntityDetail {
-                id: lookup.id.clone(),
+                id: lookup.key.id.to_string(),
                 entity_type: lookup.entity_type.clone(),
                 provider: lookup.provider.clone(),
                 ..EntityDetail::default()
             },
             None => return,
         };
-        self.watches.forget_lookup(&lookup.selector, &lookup.id);
-        self.planner.set_entity(&lookup.selector, &lookup.id, Some(Arc::new(detail)));
+        self.watches.forget_lookup(&lookup.selector, &lookup.key);
+        self.planner.set_entity(&lookup.selector, lookup.key.clone(), Some(Arc::new(detail)));
         self.complete_if_looked_up(&lookup.selector);
     }
 

@@ -9,7 +9,7 @@ use fogflow_ngsi::v1::availability::{ContextRegistration, NotifyContextAvailabil
 use fogflow_orchestration::EntityDetail;
 use serde_json::{Value, json};
 
-use crate::planner::Selector;
+use crate::planner::{EntityKey, Selector};
 
 /// Notifications that may wait for their subscription to become known (FAULT 15), and for how long.
 const PARKED_LIMIT: usize = 256;
@@ -31,7 +31,7 @@ pub struct Watch {
     /// When it was last subscribed.
     pub since: Option<Instant>,
     /// The entities named by the snapshot that is arriving.
-    arriving: Option<HashSet<String>>,
+    arriving: Option<HashSet<EntityKey>>,
 }
 
 impl Watch {
@@ -50,14 +50,14 @@ pub enum EntityNews {
     /// It is there; its broker has to be asked for the rest.
     Named {
         /// The entity.
-        id: String,
+        key: EntityKey,
         /// Its type.
         entity_type: String,
         /// The broker.
         provider: String,
     },
     /// It is gone.
-    Gone(String),
+    Gone(EntityKey),
 }
 
 /// A question to a broker that is due.
@@ -66,7 +66,7 @@ pub struct Lookup {
     /// The selector.
     pub selector: Arc<str>,
     /// The entity.
-    pub id: String,
+    pub key: EntityKey,
     /// Its type.
     pub entity_type: String,
     /// The broker.
@@ -88,7 +88,7 @@ pub struct Watches {
     by_selector: BTreeMap<Arc<str>, Watch>,
     by_subscription: HashMap<String, Arc<str>>,
     parked: VecDeque<(Instant, NotifyContextAvailabilityRequest)>,
-    lookups: BTreeMap<(Arc<str>, String), PendingLookup>,
+    lookups: BTreeMap<(Arc<str>, EntityKey), PendingLookup>,
     /// Subscriptions at discovery that nothing needs.
     surplus: BTreeSet<String>,
 }
@@ -99,7 +99,7 @@ pub struct Taken {
     /// News by selector, in their order.
     pub news: Vec<(Arc<str>, EntityNews)>,
     /// A snapshot ended: entities of the selector that it did not name are gone.
-    pub ended: Option<(Arc<str>, HashSet<String>)>,
+    pub ended: Option<(Arc<str>, HashSet<EntityKey>)>,
 }
 
 impl Watches {
@@ -217,10 +217,12 @@ impl Watches {
         let gone = notification.error_code.code == 410;
         for response in &notification.responses {
             for news in news_of(&response.registration, gone) {
-                if let (Some(arriving), EntityNews::Known(EntityDetail { id, .. }) | EntityNews::Named { id, .. }) =
-                    (&mut watch.arriving, &news)
-                {
-                    arriving.insert(id.clone());
+                if let Some(arriving) = &mut watch.arriving {
+                    match &news {
+                        EntityNews::Known(detail) => drop(arriving.insert(EntityKey::of(detail))),
+                        EntityNews::Named { key, .. } => drop(arriving.insert(key.clone())),
+                        EntityNews::Gone(_) => {}
+                    }
                 }
                 taken.news.push((selector.clone(), news));
             }
@@ -256,27 +258,27 @@ impl Watches {
     }
 
     /// Asks a broker for an entity.
-    pub fn look_up(&mut self, selector: &Arc<str>, id: &str, entity_type: &str, provider: &str, now: Instant) {
+    pub fn look_up(&mut self, selector: &Arc<str>, key: EntityKey, entity_type: &str, provider: &str, now: Instant) {
         let Some(watch) = self.by_selector.get(selector) else { return };
         let lookup = Lookup {
             selector: selector.clone(),
-            id: id.to_owned(),
+            key: key.clone(),
             entity_type: entity_type.to_owned(),
             provider: provider.to_owned(),
             tenant: watch.selector.tenant.clone(),
         };
-        self.lookups.insert((selector.clone(), id.to_owned()), PendingLookup { lookup, attempt: 0, due: now });
+        self.lookups.insert((selector.clone(), key), PendingLookup { lookup, attempt: 0, due: now });
     }
 
     /// An entity needs no lookup any more.
-    pub fn forget_lookup(&mut self, selector: &Arc<str>, id: &str) {
-        self.lookups.remove(&(selector.clone(), id.to_owned()));
+    pub fn forget_lookup(&mut self, selector: &Arc<str>, key: &EntityKey) {
+        self.lookups.remove(&(selector.clone(), key.clone()));
     }
 
     /// Whether lookups of a selector are under way.
     #[must_use]
     pub fn is_looking_up(&self, selector: &Arc<str>) -> bool {
-        self.lookups.range((selector.clone(), String::new())..).next().is_some_and(|((of, _), _)| of == selector)
+        self.lookups.range((selector.clone(), EntityKey::from(""))..).next().is_some_and(|((of, _), _)| of == selector)
     }
 
     /// Lookups that are due now, and when the next one is. They come again unless [`Watches::forget_lookup`] is called.
@@ -294,16 +296,17 @@ impl Watches {
 
     /// Whether a lookup was tried as often as it is worth.
     #[must_use]
-    pub fn is_exhausted(&self, selector: &Arc<str>, id: &str) -> bool {
-        self.lookups.get(&(selector.clone(), id.to_owned())).is_none_or(|pending| pending.attempt >= LOOKUP_PAUSES.len())
+    pub fn is_exhausted(&self, selector: &Arc<str>, key: &EntityKey) -> bool {
+        self.lookups.get(&(selector.clone(), key.clone())).is_none_or(|pending| pending.attempt >= LOOKUP_PAUSES.len())
     }
 }
 
 fn news_of(registration: &ContextRegistration, gone: bool) -> Vec<EntityNews> {
     let is_described = !registration.attributes.is_empty() || !registration.metadata.is_empty() || !registration.broker_id.is_empty();
     let news = |entity: &fogflow_ngsi::v1::EntityId| {
+        let key = EntityKey::new(&entity.id, &registration.service_path);
         if gone {
-            EntityNews::Gone(entity.id.to_string())
+            EntityNews::Gone(key)
         } else if is_described {
             EntityNews::Known(EntityDetail {
                 id: entity.id.to_string(),
@@ -316,13 +319,10 @@ fn news_of(registration: &ContextRegistration, gone: bool) -> Vec<EntityNews> {
                     .collect(),
                 metadata: metadata_of(&registration.metadata.0),
                 provider: registration.providing_application.to_string(),
+                service_path: key.path.as_deref().unwrap_or("/").to_owned(),
             })
         } else {
-            EntityNews::Named {
-                id: entity.id.to_string(),
-                entity_type: entity.entity_type.to_string(),
-                provider: registration.providing_application.to_string(),
-            }
+            EntityNews::Named { key, entity_type: entity.entity_type.to_string(), provider: registration.providing_application.to_string() }
         }
     };
     registration.entities.iter().filter(|entity| !entity.id.is_empty()).map(news).collect()

@@ -36,10 +36,10 @@ impl EarlyInputs {
         }
     }
 
-    /// Forgets an input.
-    pub(crate) fn forget(&mut self, task_id: &str, input_id: &str) {
+    /// Forgets what an order names.
+    pub(crate) fn forget(&mut self, task_id: &str, named: &InputStream) {
         if let Some(inputs) = self.waiting.get_mut(task_id) {
-            inputs.retain(|input| input.id != input_id);
+            inputs.retain(|input| !named.names(input));
         }
     }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn input(id: &str) -> InputStream {
-        InputStream { entity_type: "T".to_owned(), id: id.to_owned(), attribute_list: Vec::new() }
+        InputStream { entity_type: "T".to_owned(), id: id.to_owned(), ..InputStream::default() }
     }
 
     #[test]
@@ -65,8 +65,8 @@ mod tests {
         for id in ["a", "b", "a"] {
             early.keep("t", input(id));
         }
-        early.forget("t", "b");
-        early.forget("unknown", "b");
+        early.forget("t", &input("b"));
+        early.forget("unknown", &input("b"));
         assert_eq!(early.take("t"), [input("a")]);
         assert_eq!(early.take("t"), []);
     }

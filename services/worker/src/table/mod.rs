@@ -395,10 +395,10 @@ fn remove_input(inner: &mut Inner, flow: &FlowInfo) -> Applied {
     if !inner.fence.admit(id, Stamp { epoch: flow.epoch, generation: flow.generation }) {
         return Applied::Stale;
     }
-    inner.early.forget(id, &flow.input_stream.id);
+    inner.early.forget(id, &flow.input_stream);
     let Some(entry) = inner.entries.get_mut(id) else { return Applied::Unchanged };
     let mut task = (*entry.task).clone();
-    task.inputs.retain(|input| input.id != flow.input_stream.id);
+    task.inputs.retain(|input| !flow.input_stream.names(input));
     task.generation = flow.generation.or(task.generation);
     if *entry.task == task {
         return Applied::Unchanged;
