@@ -37,19 +37,24 @@ async fn in_process(_test: &str) -> Option<InProcess> {
 struct Rabbit {
     server: Arc<RabbitMq>,
     exchange: String,
+    quorum: bool,
+}
+
+impl Rabbit {
+    fn settings(&self) -> AmqpSettings {
+        AmqpSettings { url: self.server.url(), exchange: self.exchange.clone(), component: "test".to_owned(), quorum: self.quorum }
+    }
 }
 
 #[async_trait]
 impl Fixture for Rabbit {
     async fn bus(&self) -> SharedBus {
-        let settings = AmqpSettings { url: self.server.url(), exchange: self.exchange.clone(), component: "test".to_owned() };
-        let bus = RabbitBus::connect(settings).await.unwrap();
+        let bus = RabbitBus::connect(self.settings()).await.unwrap();
         Arc::new(Renamed { bus, prefix: self.exchange.clone() })
     }
 
     async fn dead_letter(&self) -> Message {
-        let settings = AmqpSettings { url: self.server.url(), exchange: self.exchange.clone(), component: "test".to_owned() };
-        let bus = RabbitBus::connect(settings).await.unwrap();
+        let bus = RabbitBus::connect(self.settings()).await.unwrap();
         let name = format!("{}.dead", self.exchange);
         let mut dead = fogflow_bus::Bus::subscribe(&bus, Queue { name, bindings: vec![], prefetch: 1 }).await.unwrap();
         let letter = dead.next().await.unwrap();
@@ -88,10 +93,19 @@ impl fogflow_bus::Bus for Renamed {
 }
 
 async fn rabbit(test: &str) -> Option<Rabbit> {
+    on_shared(test, false).await
+}
+
+async fn quorum(test: &str) -> Option<Rabbit> {
+    on_shared(test, true).await
+}
+
+async fn on_shared(test: &str, quorum: bool) -> Option<Rabbit> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = RabbitMq::shared(test).await?;
-    Some(Rabbit { server, exchange: format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed)) })
+    Some(Rabbit { server, exchange: format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed)), quorum })
 }
 
 conformance!(in_process_bus, in_process);
 conformance!(rabbit_bus, rabbit);
+conformance!(rabbit_bus_of_quorum_queues, quorum);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fogflow_bus::rabbitmq::{AmqpSettings, RabbitBus};
 use fogflow_bus::{Bus, BusError, Queue};
 use fogflow_tests::servers::{RabbitMq, free_port};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::support::{bounded, message, next, queue, take, text};
 
 fn settings(url: String) -> AmqpSettings {
-    AmqpSettings { url, exchange: "fogflow".to_owned(), component: "Worker.001".to_owned() }
+    AmqpSettings { url, exchange: "fogflow".to_owned(), component: "Worker.001".to_owned(), quorum: false }
 }
 
 async fn connected(bus: &RabbitBus) {
@@ -162,6 +162,32 @@ async fn a_queue_that_upstream_declared_is_used_as_it_is() {
     bus.publish(message("Worker.777.", "1")).await.unwrap();
     assert_eq!(take(&mut subscription).await, "1");
     bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_are_of_the_type_that_is_asked_for_and_stay_of_the_type_they_have() {
+    let Some(server) = RabbitMq::shared("queues_are_of_the_type_that_is_asked_for").await else { return };
+    for (quorum, later) in [(false, true), (true, false)] {
+        let exchange = format!("typed-{quorum}");
+        let name = format!("{exchange}.q");
+        for quorum in [quorum, later] {
+            let bus = RabbitBus::connect(AmqpSettings { exchange: exchange.clone(), quorum, ..settings(server.url()) }).await.unwrap();
+            connected(&bus).await;
+            let mut subscription = bus.subscribe(queue(&name, &["a."])).await.unwrap();
+            bus.publish(message("a.", "1")).await.unwrap();
+            assert_eq!(take(&mut subscription).await, "1");
+            bus.close().await;
+        }
+        // Only a quorum queue refuses a consumer with a limit for its whole channel.
+        for queue in [name, format!("{exchange}.dead")] {
+            let other = Connection::connect(&format!("{}%2f", server.url()), ConnectionProperties::default()).await.unwrap();
+            let channel = other.create_channel().await.unwrap();
+            channel.basic_qos(1, BasicQosOptions { global: true }).await.unwrap();
+            let consumer =
+                channel.basic_consume(queue.as_str().into(), "test".into(), BasicConsumeOptions::default(), FieldTable::default()).await;
+            assert_eq!(consumer.is_err(), quorum, "{queue}: {consumer:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

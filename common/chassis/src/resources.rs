@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use fogflow_background::Spawner;
 use fogflow_bus::rabbitmq::AmqpSettings;
 use fogflow_bus::{BusSettings, SharedBus};
-use fogflow_config::{BusEngine, Config, Durability, StoreEngine};
+use fogflow_config::{BusEngine, Config, Durability, QueueType, StoreEngine};
 use fogflow_store::{SharedStore, StoreError, StoreSettings};
 
 use crate::errors::UsageError;
@@ -58,7 +58,12 @@ pub async fn open_bus(config: &Config, process: &Process, component: &str, defau
             BusEngine::Inprocess => fogflow_bus::Engine::InProcess,
             BusEngine::Rabbitmq => fogflow_bus::Engine::RabbitMq,
         },
-        amqp: AmqpSettings { url: config.amqp_url(), exchange: EXCHANGE.to_owned(), component: component.to_owned() },
+        amqp: AmqpSettings {
+            url: config.amqp_url(),
+            exchange: EXCHANGE.to_owned(),
+            component: component.to_owned(),
+            quorum: config.bus.queue_type == QueueType::Quorum,
+        },
         spawner: process.tasks.spawner(component),
     };
     fogflow_bus::open(&settings).await.context("the message bus cannot be used")

@@ -125,6 +125,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.engine", "`embedded` (files in `data_dir`), `postgres`, or `dgraph` (designer only)"),
     ("store.url", "server of the engine, for example `postgres://user@host/db`; with a password better `url_file`"),
     ("bus.engine", "`inprocess` or `rabbitmq`; null: `inprocess` in `fogflow up`, `rabbitmq` for separate processes"),
+    (
+        "bus.queue_type",
+        "`classic`, or `quorum` for a cluster of RabbitMQ: queues that survive the loss of a member; one that exists stays what it is",
+    ),
     ("telemetry.otlp_endpoint", "base URL of an OTLP/HTTP collector for traces; empty: none"),
     ("persistent_storage.host_ip", "upstream's Dgraph: accepted with a notice, not used"),
     ("persistent_storage.port", "upstream's Dgraph: accepted with a notice, not used"),

@@ -21,7 +21,7 @@ pub use load::Loaded;
 pub use sections::{
     Authentication, BrokerConfig, BusConfig, BusEngine, Compatibility, Config, Consistency, ContainerManagement, DesignerConfig,
     DiscoveryConfig, Durability, HttpsConfig, KubernetesConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, MasterConfig,
-    NetworkPolicyConfig, PersistentStorage, PhysicalLocation, PrometheusConfig, RabbitmqConfig, RegistryConfig, SecurityConfig,
+    NetworkPolicyConfig, PersistentStorage, PhysicalLocation, PrometheusConfig, QueueType, RabbitmqConfig, RegistryConfig, SecurityConfig,
     StoreConfig, StoreEngine, TaskEndpoint, TelemetryConfig, WorkerConfig,
 };
 

@@ -12,7 +12,7 @@ use lapin::{Acker, Consumer, message};
 use tokio::time::timeout;
 
 use super::link::{Link, Live};
-use super::{publisher, topology};
+use super::publisher;
 use crate::contract::{Delivery, Message, Queue, Subscription};
 use crate::in_flight::Flight;
 
@@ -63,7 +63,7 @@ impl RabbitSubscription {
 
     /// Declares the queue, which may have been deleted under the last consumer, and consumes from it.
     async fn consume(&self, live: &Live) -> Result<Consumer, lapin::Error> {
-        topology::declare_queue(&live.connection, &self.link.exchange, &self.queue).await?;
+        self.link.topology.declare_queue(&live.connection, &self.queue).await?;
         let channel = live.connection.create_channel().await?;
         channel.basic_qos(self.queue.prefetch.max(1), BasicQosOptions::default()).await?;
         let tag = format!("{}-{}", self.link.component, uuid::Uuid::new_v4().simple());

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpSettings, topology};
+use super::AmqpSettings;
+use super::topology::Topology;
 use crate::contract::{BusError, Queue};
 use crate::in_flight::InFlight;
 
@@ -39,7 +40,7 @@ pub(super) struct Live {
 
 /// The connection as publishers and consumers see it.
 pub(super) struct Link {
-    pub(super) exchange: String,
+    pub(super) topology: Topology,
     pub(super) component: String,
     pub(super) in_flight: InFlight,
     /// Cancelled when the bus begins to close: consumers end.
@@ -60,7 +61,7 @@ impl Link {
     /// Starts the task.
     pub(super) fn start(uri: AMQPUri, settings: AmqpSettings, spawner: &Spawner) -> Arc<Self> {
         let link = Arc::new(Link {
-            exchange: settings.exchange,
+            topology: Topology { exchange: settings.exchange, quorum: settings.quorum },
             component: settings.component,
             in_flight: InFlight::default(),
             closing: CancellationToken::new(),
@@ -121,7 +122,7 @@ impl Link {
         self.queues.lock().insert(queue.name.clone(), queue.clone());
         let live = self.live.borrow().clone();
         let Some(live) = live else { return Ok(()) };
-        match timeout(DECLARE_LIMIT, topology::declare_queue(&live.connection, &self.exchange, queue)).await {
+        match timeout(DECLARE_LIMIT, self.topology.declare_queue(&live.connection, queue)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if live.connection.status().connected() => {
                 self.queues.lock().remove(&queue.name);
@@ -189,10 +190,10 @@ impl Link {
     async fn open(&self, uri: &AMQPUri) -> Result<Arc<Live>, lapin::Error> {
         let properties = ConnectionProperties::default().with_connection_name(self.component.as_str().into());
         let connection = Connection::connect_uri(uri.clone(), properties).await?;
-        topology::declare_exchanges(&connection, &self.exchange).await?;
+        self.topology.declare_exchanges(&connection).await?;
         let queues: Vec<Queue> = self.queues.lock().values().cloned().collect();
         for queue in queues {
-            topology::declare_queue(&connection, &self.exchange, &queue).await?;
+            self.topology.declare_queue(&connection, &queue).await?;
         }
         let publisher = connection.create_channel().await?;
         publisher.confirm_select(ConfirmSelectOptions::default()).await?;

@@ -33,6 +33,8 @@ pub struct AmqpSettings {
     pub exchange: String,
     /// The component's id, shown as connection name and consumer tag, for example `Worker.001`.
     pub component: String,
+    /// Whether queues are declared as quorum queues, which a cluster of RabbitMQ keeps on most of its members. Else they are classic.
+    pub quorum: bool,
 }
 
 impl fmt::Debug for AmqpSettings {
@@ -44,6 +46,7 @@ impl fmt::Debug for AmqpSettings {
             .field("server", &server)
             .field("exchange", &self.exchange)
             .field("component", &self.component)
+            .field("quorum", &self.quorum)
             .finish()
     }
 }
@@ -55,8 +58,8 @@ impl AmqpSettings {
         if uri.vhost.is_empty() {
             uri.vhost = "/".to_owned();
         }
-        // A silent server or a cut cable is noticed within two of these.
-        uri.query.heartbeat.get_or_insert(10);
+        // A silent server or a cut cable is noticed within two of these, so within 10 s.
+        uri.query.heartbeat.get_or_insert(5);
         uri.query.connection_timeout.get_or_insert(5000);
         Ok(uri)
     }

@@ -85,7 +85,7 @@ impl Publisher {
             properties = properties.with_headers(headers);
         }
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let (exchange, key) = (self.link.exchange.as_str().into(), message.routing_key.as_str().into());
+        let (exchange, key) = (self.link.topology.exchange.as_str().into(), message.routing_key.as_str().into());
         live.publisher.basic_publish(exchange, key, options, &message.body, properties).await?.await
     }
 

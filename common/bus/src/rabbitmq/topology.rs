@@ -17,52 +17,75 @@ const QUEUE_LENGTH: i64 = 100_000;
 const DEAD_TTL_MS: i64 = 7 * 24 * 3_600_000;
 const DEAD_LENGTH: i64 = 10_000;
 
-/// Declares the exchange as upstream does (topic, durable, auto-delete), and ours for dead letters with its queue.
-pub(super) async fn declare_exchanges(connection: &Connection, exchange: &str) -> Result<(), Error> {
-    let options = ExchangeDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
-    let ours = declare_exchange(&connection.create_channel().await?, exchange, ExchangeKind::Topic, options).await;
-    if let Err(error) = ours {
-        if !is_mismatch(&error) {
-            return Err(error);
-        }
-        tracing::warn!(exchange, "the exchange exists with other properties; it is used as it is");
-        let passive = ExchangeDeclareOptions { passive: true, ..options };
-        declare_exchange(&connection.create_channel().await?, exchange, ExchangeKind::Topic, passive).await?;
-    }
-    let channel = connection.create_channel().await?;
-    let dead = dead_name(exchange);
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    declare_exchange(&channel, &dead, ExchangeKind::Fanout, options).await?;
-    let arguments = table(&[("x-message-ttl", AMQPValue::LongLongInt(DEAD_TTL_MS)), ("x-max-length", AMQPValue::LongLongInt(DEAD_LENGTH))]);
-    channel.queue_declare(dead.clone().into(), QueueDeclareOptions::durable(), arguments).await?;
-    channel.queue_bind(dead.clone().into(), dead.into(), ShortString::default(), QueueBindOptions::default(), FieldTable::default()).await
+/// The names and kinds of what we declare.
+pub(super) struct Topology {
+    pub(super) exchange: String,
+    /// Whether queues are quorum queues.
+    pub(super) quorum: bool,
 }
 
-/// Declares a queue of ours and its bindings. One that exists with other properties, an upstream component's for
-/// example, is used as it is.
-pub(super) async fn declare_queue(connection: &Connection, exchange: &str, queue: &Queue) -> Result<(), Error> {
-    let arguments = table(&[
-        ("x-message-ttl", AMQPValue::LongLongInt(MESSAGE_TTL_MS)),
-        ("x-expires", AMQPValue::LongLongInt(QUEUE_EXPIRES_MS)),
-        ("x-max-length", AMQPValue::LongLongInt(QUEUE_LENGTH)),
-        ("x-dead-letter-exchange", AMQPValue::LongString(dead_name(exchange).into())),
-    ]);
-    let mut channel = connection.create_channel().await?;
-    let name: ShortString = queue.name.as_str().into();
-    if let Err(error) = channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments).await {
+impl Topology {
+    /// Declares the exchange as upstream does (topic, durable, auto-delete), and ours for dead letters with its queue.
+    pub(super) async fn declare_exchanges(&self, connection: &Connection) -> Result<(), Error> {
+        let exchange = self.exchange.as_str();
+        let options = ExchangeDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
+        let ours = declare_exchange(&connection.create_channel().await?, exchange, ExchangeKind::Topic, options).await;
+        if let Err(error) = ours {
+            if !is_mismatch(&error) {
+                return Err(error);
+            }
+            tracing::warn!(exchange, "the exchange exists with other properties; it is used as it is");
+            let passive = ExchangeDeclareOptions { passive: true, ..options };
+            declare_exchange(&connection.create_channel().await?, exchange, ExchangeKind::Topic, passive).await?;
+        }
+        let dead = dead_name(exchange);
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        declare_exchange(&connection.create_channel().await?, &dead, ExchangeKind::Fanout, options).await?;
+        let limits = [("x-message-ttl", AMQPValue::LongLongInt(DEAD_TTL_MS)), ("x-max-length", AMQPValue::LongLongInt(DEAD_LENGTH))];
+        let channel = self.declare(connection, &dead, &limits).await?;
+        channel
+            .queue_bind(dead.clone().into(), dead.into(), ShortString::default(), QueueBindOptions::default(), FieldTable::default())
+            .await
+    }
+
+    /// Declares a queue of ours and its bindings.
+    pub(super) async fn declare_queue(&self, connection: &Connection, queue: &Queue) -> Result<(), Error> {
+        let limits = [
+            ("x-message-ttl", AMQPValue::LongLongInt(MESSAGE_TTL_MS)),
+            ("x-expires", AMQPValue::LongLongInt(QUEUE_EXPIRES_MS)),
+            ("x-max-length", AMQPValue::LongLongInt(QUEUE_LENGTH)),
+            ("x-dead-letter-exchange", AMQPValue::LongString(dead_name(&self.exchange).into())),
+        ];
+        let channel = self.declare(connection, &queue.name, &limits).await?;
+        for pattern in &queue.bindings {
+            let (name, exchange, pattern) = (queue.name.as_str().into(), self.exchange.as_str().into(), pattern.as_str().into());
+            channel.queue_bind(name, exchange, pattern, QueueBindOptions::default(), FieldTable::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares a durable queue. One that exists with other properties, an upstream component's for example or of the other type,
+    /// is used as it is.
+    async fn declare(&self, connection: &Connection, name: &str, limits: &[(&str, AMQPValue)]) -> Result<Channel, Error> {
+        let mut arguments = FieldTable::default();
+        for (key, value) in limits {
+            arguments.insert((*key).into(), value.clone());
+        }
+        // No type is what upstream declares, and means the server's default.
+        if self.quorum {
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        }
+        let channel = connection.create_channel().await?;
+        let Err(error) = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await else { return Ok(channel) };
         if !is_mismatch(&error) {
             return Err(error);
         }
-        tracing::warn!(queue = %queue.name, "the queue exists with other properties; it is used as it is");
-        channel = connection.create_channel().await?;
+        tracing::warn!(queue = name, "the queue exists with other properties; it is used as it is");
+        let channel = connection.create_channel().await?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        channel.queue_declare(name.clone(), passive, FieldTable::default()).await?;
+        channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
+        Ok(channel)
     }
-    for pattern in &queue.bindings {
-        let (exchange, pattern) = (exchange.into(), pattern.as_str().into());
-        channel.queue_bind(name.clone(), exchange, pattern, QueueBindOptions::default(), FieldTable::default()).await?;
-    }
-    Ok(())
 }
 
 /// The name of the exchange and of the queue for messages that nobody could handle.
@@ -77,12 +100,4 @@ async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind, opt
 /// Whether the server says that the thing exists and is different.
 fn is_mismatch(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
-}
-
-fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in entries {
-        table.insert((*name).into(), value.clone());
-    }
-    table
 }

@@ -17,7 +17,7 @@ pub use components::{
 pub use kubernetes::{KubernetesConfig, NetworkPolicyConfig, TaskEndpoint};
 pub use platform::{
     Authentication, BusConfig, BusEngine, HttpsConfig, LogFormat, LogLevel, LogTarget, LoggingConfig, PersistentStorage, PrometheusConfig,
-    RabbitmqConfig, SecurityConfig, StoreConfig, StoreEngine, TelemetryConfig,
+    QueueType, RabbitmqConfig, SecurityConfig, StoreConfig, StoreEngine, TelemetryConfig,
 };
 
 /// The whole configuration of a node. [`Config::default`] is a complete loopback node.

@@ -192,12 +192,25 @@ pub enum BusEngine {
     Rabbitmq,
 }
 
+/// How RabbitMQ keeps a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueType {
+    /// On one member.
+    #[default]
+    Classic,
+    /// On most members of a cluster, so that it survives the loss of one.
+    Quorum,
+}
+
 /// The Bus seam.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusConfig {
     /// `inprocess` or `rabbitmq`; unset means `inprocess` in `fogflow up` and `rabbitmq` for separate processes.
     pub engine: Option<BusEngine>,
+    /// What queues are declared as at RabbitMQ. A queue that exists already stays what it is.
+    pub queue_type: QueueType,
 }
 
 /// Traces.
