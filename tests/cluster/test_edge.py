@@ -58,12 +58,27 @@ class AnEdge(ClusterTest):
             wait_for("the cloud to have noticed", 60, lambda: "Worker.002" not in {worker["id"] for worker in node.ok("GET", f"{self.node.base}/info/worker")})
             node.update(edge, "Room.edge", "Room", 4, EDGE_PLACE)
             wait_for("the copy at the edge, still", 20, lambda: self.copied({4}, edge))
+            self.assertEqual([p["metadata"]["uid"] for p in self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")], [pod], "its task runs on")
         finally:
             self.with_testbed("heal", "--clusters", *names)
         wait_for("the cloud to see the edge's newest result", 15, lambda: self.copied({4}))
-        rows = self.node.wait_tasks(2, 30)
-        self.assertEqual({row["Worker"] for row in rows if row["Inputs"][0]["ID"] == "Room.edge"}, {"Worker.002"})
-        self.assertEqual([p["metadata"]["uid"] for p in self.edge.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task")], [pod])
+        wait_for("both sides to agree which tasks there are", 15, self.agreed)
+        # The cloud had begun it elsewhere. It is nearer to its device here, and comes back.
+        wait_for("the task to be back at the edge", 60, lambda: self.worker_of("Room.edge") == "Worker.002" and self.agreed())
+        wait_for("its copy, still", 20, lambda: self.copied({4}, edge))
+
+    def worker_of(self, entity: str) -> str:
+        return next((row["Worker"] for row in self.node.tasks() if row["Status"] == "running" and row["Inputs"][0]["ID"] == entity), "")
+
+    def agreed(self) -> bool:
+        """Whether two tasks run, each as one pod, at the worker that the cloud's list names."""
+        pods = {"Worker.001": self.cluster, "Worker.002": self.edge}
+        there = sorted((worker, pod["metadata"]["annotations"]["fogflow.io/task"]) for worker, cluster in pods.items()
+                       for pod in cluster.get("pods", NAMESPACE, "app.kubernetes.io/name=fogflow-task") if "deletionTimestamp" not in pod["metadata"])
+        listed = sorted((row["Worker"], row["TaskID"]) for row in self.node.tasks() if row["Status"] == "running")
+        if there != listed or len(listed) != 2:
+            raise Failed(f"pods of {there}, listed {listed}")
+        return True
 
     def with_testbed(self, *arguments: str) -> None:
         run([*self.cluster.testbed, *arguments])
