@@ -8,10 +8,12 @@ export CARGO_TARGET_DIR
 help: ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
-run: build ## Build everything and start one node with the demo; state in ./data
+run: dashboard ## Build the program that has all services in it and start one node with the demo; state in ./data
+	tests/setup build
+	FOGFLOW_DASHBOARD=required cargo build --release --locked --bin fogflow
 	$(CARGO_TARGET_DIR)/release/fogflow up $(ARGS)
 
-build: dashboard ## Build the release binaries with the dashboard in them
+build: dashboard ## Build all release binaries, a program for each service too
 	tests/setup build
 	FOGFLOW_DASHBOARD=required cargo build --release --locked --bins
 
