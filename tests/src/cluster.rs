@@ -96,10 +96,10 @@ impl Member {
 
 /// See the module.
 pub struct Cluster {
+    /// All processes. They end before the site, which ends what their tasks left.
+    pub members: Vec<Member>,
     /// Its addresses are those of the services.
     pub site: Site,
-    /// All processes.
-    pub members: Vec<Member>,
     /// The database.
     pub postgres: Postgres,
     /// The message bus.
