@@ -10,6 +10,7 @@ from load import Writer
 from suite import FORWARD, NAMESPACE, ClusterTest
 
 DEVICES = 5
+SERVICES = "app.kubernetes.io/part-of=fogflow,app.kubernetes.io/name!=fogflow-task"
 
 
 class EveryPodDies(ClusterTest):
@@ -19,19 +20,14 @@ class EveryPodDies(ClusterTest):
         for number in range(DEVICES):
             node.update(base, f"Room.{number}", "Room", 0)
         tasks = {row["TaskID"] for row in self.node.wait_tasks(DEVICES)}
+        before = {pod["metadata"]["name"] for pod in self.node.task_pods()}
         writer = Writer(base, DEVICES)
         writer.start()
         try:
-            for pod in self.cluster.wait_ready(NAMESPACE):
-                name = pod["metadata"]["name"]
-                before = writer.count
-                began = time.monotonic()
-                self.cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--grace-period=0", "--force")
-                self.cluster.wait_ready(NAMESPACE)
-                wait_for(f"writes after the death of {name}", 60, lambda before=before: writer.count > before or None)
-                print(f"    {name}: all ready and writing after {time.monotonic() - began:.0f} s", flush=True)
-            for pod in self.node.task_pods():
-                self.cluster.kubectl("delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+            self.kill_each([pod["metadata"]["name"] for pod in self.cluster.wait_ready(NAMESPACE, selector=SERVICES)], writer)
+            after = {pod["metadata"]["name"] for pod in self.node.task_pods()}
+            print(f"    {len(before & after)} of {DEVICES} tasks' pods outlived all services", flush=True)
+            self.kill_each(sorted(after), writer)
         finally:
             writer.stop()
         print(f"    {writer.count} writes acknowledged, {len(writer.failures)} refused", flush=True)
@@ -45,3 +41,13 @@ class EveryPodDies(ClusterTest):
         for number in range(DEVICES):
             node.update(base, f"Room.{number}", "Room", 1_000_000 + number)
         wait_for("the results of the last updates", 60, lambda: self.copied({1_000_000 + number for number in range(DEVICES)}))
+
+    def kill_each(self, names: list[str], writer: Writer) -> None:
+        """Ends one pod after the other, each when all are ready again and writes succeed."""
+        for name in names:
+            began = time.monotonic()
+            self.cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--grace-period=0", "--force")
+            self.cluster.wait_ready(NAMESPACE)
+            count = writer.count
+            wait_for(f"writes after the death of {name}", 60, lambda count=count: writer.count > count or None)
+            print(f"    {name}: all ready and writing after {time.monotonic() - began:.0f} s", flush=True)
