@@ -308,7 +308,7 @@ pub fn executable(id: &str, command: &[&str]) -> ScheduledTaskInstance {
 }
 
 pub fn input(id: &str) -> InputStream {
-    InputStream { entity_type: "Temperature".to_owned(), id: id.to_owned(), attribute_list: Vec::new() }
+    InputStream { entity_type: "Temperature".to_owned(), id: id.to_owned(), ..InputStream::default() }
 }
 
 pub fn flow(task_id: &str, input: InputStream) -> FlowInfo {
