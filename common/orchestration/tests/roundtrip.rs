@@ -52,8 +52,8 @@ fn state() -> impl Strategy<Value = TaskState> {
 }
 
 prop_compose! {
-    fn input()(entity_type in word(), id in word(), attribute_list in vec(word(), 0..3)) -> InputStream {
-        InputStream { entity_type, id, attribute_list }
+    fn input()(entity_type in word(), id in word(), attribute_list in vec(word(), 0..3), service_path in word()) -> InputStream {
+        InputStream { entity_type, id, attribute_list, service_path }
     }
 }
 
