@@ -2,6 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use futures::FutureExt as _;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::VERSION;
@@ -12,13 +13,21 @@ use crate::routes::Declared;
 /// Longest error body that is taken as an example.
 const EXAMPLE_BYTES: usize = 64 * 1024;
 
+/// Where OpenAPI keeps the schemas that others refer to.
+const SCHEMAS: &str = "/components/schemas";
+
 /// The document as text.
 pub(crate) fn document<S>(title: &str, declared: &[Declared<S>]) -> String {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = SCHEMAS.into();
+        settings.meta_schema = None;
+    });
+    let mut generator = SchemaGenerator::new(settings);
     let mut paths = Map::new();
     for route in declared {
         let item = paths.entry(openapi_path(&route.path)).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = item {
-            methods.insert(route.method.as_str().to_ascii_lowercase(), operation(route));
+            methods.insert(route.method.as_str().to_ascii_lowercase(), operation(route, &mut generator));
         }
     }
     let document = json!({
@@ -26,6 +35,7 @@ pub(crate) fn document<S>(title: &str, declared: &[Declared<S>]) -> String {
         "info": { "title": title, "version": VERSION, "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" } },
         "paths": paths,
         "components": {
+            "schemas": generator.take_definitions(false),
             "securitySchemes": {
                 "adminToken": { "type": "http", "scheme": "bearer", "description": "The admin token of the node's data directory." }
             }
@@ -34,7 +44,7 @@ pub(crate) fn document<S>(title: &str, declared: &[Declared<S>]) -> String {
     document.to_string()
 }
 
-fn operation<S>(route: &Declared<S>) -> Value {
+fn operation<S>(route: &Declared<S>, generator: &mut SchemaGenerator) -> Value {
     let mut operation = Map::new();
     operation.insert("operationId".to_owned(), Value::String(operation_id(route)));
     operation.insert("summary".to_owned(), Value::String(route.summary.clone()));
@@ -46,11 +56,16 @@ fn operation<S>(route: &Declared<S>) -> Value {
     if !parameters.is_empty() {
         operation.insert("parameters".to_owned(), Value::Array(parameters));
     }
-    if matches!(route.method.as_str(), "POST" | "PUT" | "PATCH") {
-        operation.insert("requestBody".to_owned(), json!({ "content": { "application/json": {} } }));
+    if let Some(schema) = route.takes {
+        let content = json!({ "application/json": { "schema": schema(generator) } });
+        operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }
     let form = route.errors.unwrap_or(default_form);
-    let mut responses = json!({ "2XX": { "description": "Done." }, "4XX": refusal(form, StatusCode::BAD_REQUEST, "The request is wrong") });
+    let mut done = json!({ "description": "Done." });
+    if let Some(schema) = route.gives {
+        done["content"] = json!({ "application/json": { "schema": schema(generator) } });
+    }
+    let mut responses = json!({ "2XX": done, "4XX": refusal(form, StatusCode::BAD_REQUEST, "The request is wrong") });
     if matches!(route.access, Access::Admin | Access::LocalOrAdmin) {
         responses["403"] = refusal(form, StatusCode::FORBIDDEN, "The caller may not do this");
         operation.insert("security".to_owned(), json!([{ "adminToken": [] }]));

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::access::{Access, Security};
 use crate::cors;
@@ -27,6 +28,8 @@ pub(crate) struct Declared<S> {
     pub(crate) summary: String,
     body_limit: Option<usize>,
     pub(crate) errors: Option<ErrorForm>,
+    pub(crate) takes: Option<fn(&mut SchemaGenerator) -> Schema>,
+    pub(crate) gives: Option<fn(&mut SchemaGenerator) -> Schema>,
     trailing_slash: bool,
     make: Make<S>,
 }
@@ -105,6 +108,24 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add(Method::DELETE, MethodFilter::DELETE, path, access, summary, handler)
     }
 
+    /// The form of the JSON body that the route declared last takes, for its OpenAPI document. A route without it takes none.
+    #[must_use]
+    pub fn takes<T: JsonSchema>(mut self) -> Self {
+        if let Some(route) = self.declared.last_mut() {
+            route.takes = Some(SchemaGenerator::subschema_for::<T>);
+        }
+        self
+    }
+
+    /// The form of the JSON that the route declared last answers when all is well.
+    #[must_use]
+    pub fn gives<T: JsonSchema>(mut self) -> Self {
+        if let Some(route) = self.declared.last_mut() {
+            route.gives = Some(SchemaGenerator::subschema_for::<T>);
+        }
+        self
+    }
+
     /// The largest body of the routes declared so far that have no limit yet (default 1 MiB); more is answered with 413.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
@@ -143,6 +164,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// Every declared route: method, path pattern, access.
     pub fn declarations(&self) -> impl Iterator<Item = (&Method, &str, Access)> {
         self.declared.iter().map(|route| (&route.method, route.path.as_str(), route.access))
+    }
+
+    /// Declared routes with a method that carries a body of which nothing is said ([`takes`](Self::takes)).
+    pub fn bodies_without_schema(&self) -> impl Iterator<Item = (&Method, &str)> {
+        let carries = |method: &Method| matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+        self.declared
+            .iter()
+            .filter(move |route| carries(&route.method) && route.takes.is_none())
+            .map(|route| (&route.method, route.path.as_str()))
     }
 
     /// The router, with `/health`, `/ready`, `/metrics`, `/version`, `/openapi.json` (and the aliases `/healthz`, `/readyz`)
@@ -207,7 +237,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     {
         let make: Make<S> = Box::new(move |route| on(filter, Guarded { handler, route }));
         let (path, summary) = (path.to_owned(), summary.to_owned());
-        self.declared.push(Declared { method, path, access, summary, body_limit: None, errors: None, trailing_slash: false, make });
+        self.declared.push(Declared {
+            method,
+            path,
+            access,
+            summary,
+            body_limit: None,
+            errors: None,
+            takes: None,
+            gives: None,
+            trailing_slash: false,
+            make,
+        });
         self
     }
 }

@@ -260,3 +260,44 @@ async fn health_readiness_metrics_and_version_are_there_without_being_declared()
     }
     assert!(request(addr, "GET", "/version", &[], "").await.body.contains(fogflow_chassis::VERSION));
 }
+
+/// A reading of a sensor.
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Reading {
+    /// In degrees.
+    value: f64,
+    sensor: Sensor,
+}
+
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Sensor {
+    name: String,
+}
+
+#[tokio::test]
+async fn bodies_are_described_by_schemas_that_the_document_has() {
+    let process = Process::new("test");
+    let routes = Routes::new("Test")
+        .post("/readings", Access::Anyone, "Takes readings", || async { "ok" })
+        .takes::<Vec<Reading>>()
+        .gives::<Reading>()
+        .put("/switch", Access::Anyone, "Takes nothing", || async { "ok" });
+    let without: Vec<String> = routes.bodies_without_schema().map(|(method, path)| format!("{method} {path}")).collect();
+    assert_eq!(without, ["PUT /switch"]);
+    let addr = served(&process, routes.build((), &process, &Security::with_token(TOKEN))).await;
+    let document: serde_json::Value = serde_json::from_str(&request(addr, "GET", "/openapi.json", &[], "").await.body).unwrap();
+    let post = &document["paths"]["/readings"]["post"];
+    let taken = &post["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(taken["items"]["$ref"], "#/components/schemas/Reading");
+    assert_eq!(post["responses"]["2XX"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Reading");
+    let reading = &document["components"]["schemas"]["Reading"];
+    assert_eq!(
+        (&reading["description"], &reading["properties"]["value"]["description"]),
+        (&"A reading of a sensor.".into(), &"In degrees.".into())
+    );
+    assert_eq!(reading["properties"]["sensor"]["$ref"], "#/components/schemas/Sensor");
+    assert!(document["components"]["schemas"]["Sensor"].is_object());
+    assert!(document["paths"]["/switch"]["put"].get("requestBody").is_none());
+}

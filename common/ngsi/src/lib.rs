@@ -11,6 +11,7 @@ pub mod ld;
 pub mod model;
 mod object;
 pub mod query;
+pub mod schema;
 pub mod store;
 #[cfg(test)]
 mod testing;

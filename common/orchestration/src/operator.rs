@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::pod::PodSettings;
 
 /// A unit of processing, given by images, executables or inline code.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Operator {
     /// Unique name.
     pub name: String,
@@ -36,7 +37,7 @@ pub struct Operator {
 }
 
 /// A named setting of an operator. Upstream's older form `values` (a list) is read as its first value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "ParameterForm")]
 pub struct Parameter {
     /// The name, for example `service_port`.
@@ -45,7 +46,8 @@ pub struct Parameter {
     pub value: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Parameter")]
 struct ParameterForm {
     name: String,
     #[serde(default)]
@@ -66,7 +68,7 @@ impl From<ParameterForm> for Parameter {
 }
 
 /// One image of an operator.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DockerImage {
     /// The operator it belongs to.
     #[serde(default, rename = "operatorName", alias = "OperatorName")]
@@ -92,7 +94,7 @@ fn latest() -> String {
 }
 
 /// A command for the process engine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Executable {
     /// Program and arguments; executed as given, without a shell.
     pub command: Vec<String>,
@@ -111,7 +113,7 @@ pub struct Executable {
 }
 
 /// A function of one entity, as in `sdk/`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Code {
     /// `python` or `javascript`.
     pub language: String,

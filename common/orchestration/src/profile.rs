@@ -1,9 +1,10 @@
 //! How workers and masters describe themselves.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A place on earth in degrees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Location {
     /// Degrees north.
     #[serde(default)]
@@ -22,7 +23,7 @@ impl Location {
 }
 
 /// Payload of `WORKER_JOIN`, `WORKER_HEARTBEAT` and `WORKER_LEAVE`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerProfile {
     /// `Worker.<site>[.<n>]`
     pub id: String,
@@ -75,7 +76,7 @@ fn never() -> String {
 }
 
 /// Payload of `MASTER_JOIN` and `MASTER_LEAVE`, and the reply of `GET /status`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MasterProfile {
     /// `Master.<site>`
     pub id: String,

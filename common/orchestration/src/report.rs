@@ -1,5 +1,6 @@
 //! What designer and master say to each other over HTTP: the registry as a whole, leases, and the master's report.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operator::Operator;
@@ -8,7 +9,7 @@ use crate::task::TaskState;
 use crate::topology::{IntentState, ServiceIntent, Topology};
 
 /// Reply of the designer's `GET /internal/registry`: everything that a plan needs, as of one generation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RegistrySnapshot {
     /// Grows with each change of the registry.
@@ -22,7 +23,7 @@ pub struct RegistrySnapshot {
 }
 
 /// Body of the designer's `POST /internal/lease/{name}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseRequest {
     /// Who asks.
     pub holder: String,
@@ -32,7 +33,7 @@ pub struct LeaseRequest {
 }
 
 /// Reply of the designer's `POST /internal/lease/{name}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseReply {
     /// Whether the asking holder has it now.
     pub granted: bool,
@@ -43,7 +44,7 @@ pub struct LeaseReply {
 }
 
 /// Body of the designer's `POST /internal/report`: what changed since the last report, or everything (`full`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MasterReport {
     /// The leading master.
@@ -64,7 +65,7 @@ pub struct MasterReport {
 }
 
 /// A task instance as users see it (`GET /info/task` of the designer, `GET /tasks` of the master): upstream's columns first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TaskRow {
     /// `Task.<topology>.<task>.<suffix>`
@@ -112,7 +113,7 @@ pub struct TaskRow {
 }
 
 /// An input in a [`TaskRow`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TaskInput {
     /// Entity type.
@@ -124,7 +125,7 @@ pub struct TaskInput {
 }
 
 /// An output in a [`TaskRow`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TaskOutput {
     /// Entity type.

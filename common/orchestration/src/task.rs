@@ -1,5 +1,6 @@
 //! Task instances: what a master wants and what a worker has.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{Code, Executable, Parameter};
@@ -87,7 +88,7 @@ where
 }
 
 /// One input entity of a task instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InputStream {
     /// Entity type.
@@ -113,7 +114,7 @@ impl InputStream {
 }
 
 /// One output stream of a task instance.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OutputStream {
     /// Entity type.
@@ -149,7 +150,7 @@ pub struct FlowInfo {
 }
 
 /// The fixed words for the state of a task instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
     /// Planned, not yet seen by its worker.
@@ -192,7 +193,7 @@ impl std::fmt::Display for TaskState {
 }
 
 /// Payload of `TASK_UPDATE`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TaskUpdate {
     /// The task.

@@ -1,12 +1,13 @@
 //! Topologies, fog functions and intents: what a user asks for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::operator::Operator;
 
 /// A graph of tasks. Links are implicit: a task that selects the output type of another consumes it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Topology {
     /// Unique name.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Topology {
 }
 
 /// A node of a topology.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
     /// Unique in the topology.
     pub name: String,
@@ -37,7 +38,7 @@ pub struct Task {
 }
 
 /// Which entities are an input of a task, and how they are grouped into task instances.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InputSelector {
     /// Entity type.
     pub selected_type: String,
@@ -53,14 +54,14 @@ pub struct InputSelector {
 }
 
 /// A type of entity that a task publishes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputSelector {
     /// Entity type.
     pub entity_type: String,
 }
 
 /// "Run this topology, here, with this objective."
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceIntent {
     /// `ServiceIntent.<uuid>`
     #[serde(default)]
@@ -89,7 +90,7 @@ pub struct ServiceIntent {
 }
 
 /// Priority of an intent's tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Priority {
     /// Whether its tasks want a worker for themselves.
     #[serde(default)]
@@ -100,7 +101,7 @@ pub struct Priority {
 }
 
 /// A scope as NGSI-9 restrictions carry it: `global`, `local`, `circle`, `polygon`, `stringQuery`, `nearby`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GeoScope {
     /// The kind of scope.
     #[serde(default, rename = "scopeType")]
@@ -117,7 +118,7 @@ impl Default for GeoScope {
 }
 
 /// A topology bundled with one intent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FogFunction {
     /// Unique name; the topology has the same.
     pub name: String,
@@ -136,7 +137,7 @@ pub struct FogFunction {
 }
 
 /// What became of an intent, as the master reports it to the designer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IntentState {
     /// The intent.
     pub id: String,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use fogflow_chassis::{Access, Routes};
+use fogflow_ngsi::v1::{NotifyContextRequest, NotifyContextResponse};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,6 +66,8 @@ pub(crate) fn routes() -> Routes<Shared> {
     Routes::new("FogFlow designer: NGSI agent")
         // A notification carries no credentials: it counts only if it names a subscription that we placed.
         .post("/notifyContext", Access::Anyone, "Takes an NGSI-10 notification for the live view", notify)
+        .takes::<NotifyContextRequest>()
+        .gives::<NotifyContextResponse>()
         .post("/admin", Access::Component, "Accepted without effect, as upstream", || async { "OK" })
         .body_limit(LARGEST)
         .errors(error_response)

@@ -1,5 +1,8 @@
 //! Request bodies: JSON whatever the content type says (old clients say anything), one object or a list of them.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,6 +15,21 @@ pub(crate) struct Items<T> {
     pub items: Vec<(T, Value)>,
     /// Whether the body was one object, not a list.
     pub single: bool,
+}
+
+/// How [`one_or_many`] is described in the OpenAPI document.
+#[allow(dead_code, reason = "only its schema is used")]
+pub(crate) struct OneOrMany<T>(std::marker::PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
 }
 
 /// Reads a JSON body.

@@ -2,8 +2,11 @@
 //!
 //! Field names are those of upstream's `db.json`, so that the export is a document that upstream reads.
 
+use std::collections::BTreeMap;
+
 use fogflow_orchestration::{Envelope, FogFunction, Operator, ServiceIntent, Topology};
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +51,7 @@ record!(OutgoingMessage, "outbox", "outgoing message", outbox);
 record!(BrokerRemoval, "removals", "removal", removals);
 
 /// A topology as upstream's page registers it: with the scene of the visual editor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Service {
     /// The topology; stored under its name, too.
     pub topology: Topology,
@@ -58,7 +61,7 @@ pub(crate) struct Service {
 }
 
 /// A value with its NGSI-10 type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TypedValue {
     /// For example `float`, `string`, `point`.
     #[serde(default, rename = "type")]
@@ -69,7 +72,7 @@ pub(crate) struct TypedValue {
 }
 
 /// An entity that a user registered by hand; the designer keeps it at the cloud broker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Device {
     /// Entity id.
     #[serde(default)]
@@ -79,9 +82,11 @@ pub(crate) struct Device {
     pub device_type: String,
     /// Attributes by name.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, TypedValue>")]
     pub attributes: IndexMap<String, TypedValue>,
     /// Domain metadata by name, for example `location`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, TypedValue>")]
     pub metadata: IndexMap<String, TypedValue>,
     /// Added when it is stored, as upstream does: `{id, type, isPattern}`.
     #[serde(default, rename = "entityId", skip_serializing_if = "Option::is_none")]
@@ -94,7 +99,7 @@ pub(crate) struct Device {
 /// A subscription that the designer holds at the cloud broker on behalf of another broker.
 ///
 /// Its id is the designer's own and never changes; `brokerSubscriptionId` follows whatever the broker calls it (D 6).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ForwardedSubscription {
     /// Type of the entities to forward.
     #[serde(default)]

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::{Access, Routes};
 use fogflow_ngsi::v1::availability::NotifyContextAvailabilityRequest;
+use fogflow_ngsi::v1::{NotifyContextRequest, NotifyContextResponse};
 use fogflow_orchestration::{IntentState, MasterProfile, TaskRow, WorkerProfile};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,9 +29,13 @@ const FORWARD_WITHIN: Duration = Duration::from_secs(3);
 pub fn status_routes() -> Routes<Arc<Master>> {
     Routes::new("FogFlow master")
         .get("/workers", Access::Anyone, "Alive workers: id to profile", workers)
+        .gives::<BTreeMap<String, WorkerProfile>>()
         .get("/status", Access::Anyone, "This master's profile", status)
+        .gives::<MasterProfile>()
         .get("/tasks", Access::Viewer, "Tasks as their workers report them; `intent=` restricts them to one intent", tasks)
+        .gives::<Vec<TaskRow>>()
         .get("/intents", Access::Viewer, "What became of each intent: pending, active or failed, and why", intents)
+        .gives::<Vec<IntentState>>()
 }
 
 /// The NGSI agent.
@@ -43,7 +48,11 @@ pub fn agent_routes() -> Routes<Arc<Master>> {
             "Discovery's notification of entities that came, changed or went",
             notify_availability,
         )
+        .takes::<NotifyContextAvailabilityRequest>()
+        .gives::<NotifyContextResponse>()
         .post("/notifyContext", Access::Component, "An NGSI-10 notification; taken and ignored", notify)
+        .takes::<NotifyContextRequest>()
+        .gives::<NotifyContextResponse>()
         .body_limit(NOTIFICATION_BYTES)
         .errors(v1_error)
 }
@@ -107,4 +116,13 @@ async fn notify() -> Response {
 
 fn ok() -> Response {
     Json(json!({"responseCode": {"code": 200, "reasonPhrase": "OK"}})).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_body_is_described() {
+        let routes = super::status_routes().merge(super::agent_routes());
+        assert_eq!(routes.bodies_without_schema().count(), 0);
+    }
 }

@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use fogflow_chassis::{Access, CancellationToken, Process, Routes, Security};
 use fogflow_orchestration::{InputStream, OutputStream, ScheduledTaskInstance, TaskUpdate};
 use futures::StreamExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -32,13 +33,15 @@ pub(crate) struct HttpState {
 pub(crate) fn router(state: HttpState, process: &Process, security: &Security) -> Router {
     Routes::new("FogFlow worker")
         .get("/tasks", Access::Viewer, "Every task that this worker has, with its state", tasks)
+        .gives::<Vec<TaskView>>()
         .get("/tasks/{id}", Access::Viewer, "One task with its state", task)
+        .gives::<TaskView>()
         .get("/tasks/{id}/logs", Access::Viewer, "What a task has written: the last `tail` lines, and with `follow=true` what comes", logs)
         .build(state, process, security)
 }
 
 /// A task as the interface shows it: its report, and what it works on.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TaskView {
     #[serde(flatten)]
     update: TaskUpdate,

@@ -21,11 +21,20 @@ pub fn routes() -> Routes<Engine> {
     let path = |path: &str| format!("/ngsi10{path}");
     Routes::new("Between brokers")
         .post(&path(peer::COMMANDS), Access::Component, "Carries out commands on entities of this broker", commands)
+        .takes::<Commands>()
+        .gives::<Answers>()
         .post(&path(peer::ENTITIES), Access::Component, "Entities of this broker by id", entities)
+        .takes::<Wanted>()
+        .gives::<Entities>()
         .post(&path(peer::SUBSCRIBE), Access::Component, "Places or replaces another broker's subscription", subscribe)
+        .takes::<Subscription>()
         .post(&path(peer::UNSUBSCRIBE), Access::Component, "Ends another broker's subscription", unsubscribe)
+        .takes::<Unsubscribe>()
         .post(&path(peer::NOTIFY), Access::Component, "Takes changes of another broker's entities", notify)
+        .takes::<Notification>()
         .post(&path(peer::HANDOVER), Access::Component, "Takes over entities from another broker", handover)
+        .takes::<Entities>()
+        .gives::<Answers>()
 }
 
 async fn commands(State(engine): State<Engine>, Json(body): Json<Commands>) -> Json<Answers> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use fogflow_ngsi::{Entity, EntityKey, Name, Tenant};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::change::Change;
@@ -23,31 +25,37 @@ pub const NOTIFY: &str = "/internal/notify";
 pub const HANDOVER: &str = "/internal/handover";
 
 /// Body of [`COMMANDS`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Commands {
     /// The commands.
+    #[schemars(with = "Vec<Value>")]
     pub commands: Vec<Command>,
     /// Of the writer.
     #[serde(default)]
+    #[schemars(with = "String")]
     pub correlator: SmolStr,
     /// Of the writer.
     #[serde(default)]
+    #[schemars(with = "String")]
     pub trace: SmolStr,
 }
 
 /// Answer to [`Commands`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Answers {
     /// One per command.
+    #[schemars(with = "Vec<Value>")]
     pub answers: Vec<Answer>,
 }
 
 /// Body of [`ENTITIES`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Wanted {
     /// The tenant.
+    #[schemars(with = "String")]
     pub tenant: Tenant,
     /// The ids.
+    #[schemars(with = "Vec<String>")]
     pub ids: Vec<SmolStr>,
 }
 
@@ -61,29 +69,35 @@ pub struct Keyed {
 }
 
 /// Answer to [`Wanted`], and body of [`HANDOVER`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Entities {
     /// The entities.
+    #[schemars(with = "Vec<Value>")]
     pub entities: Vec<Keyed>,
 }
 
 /// Body of [`UNSUBSCRIBE`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Unsubscribe {
     /// The tenant.
+    #[schemars(with = "String")]
     pub tenant: Tenant,
     /// The subscription.
+    #[schemars(with = "String")]
     pub id: SmolStr,
 }
 
 /// Body of [`NOTIFY`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Notification {
     /// The tenant.
+    #[schemars(with = "String")]
     pub tenant: Tenant,
     /// The subscription, as it was placed.
+    #[schemars(with = "String")]
     pub subscription: SmolStr,
     /// Whole changes, in order.
+    #[schemars(with = "Vec<Value>")]
     pub changes: Vec<Told>,
 }
 

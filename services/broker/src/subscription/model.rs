@@ -205,6 +205,17 @@ pub struct Subscription {
     pub document: Json,
 }
 
+/// Between our own brokers a subscription travels as it is stored.
+impl schemars::JsonSchema for Subscription {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StoredSubscription".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object", "required": ["id", "tenant", "target"] })
+    }
+}
+
 impl Subscription {
     /// A subscription to nothing yet, for a face to fill in.
     #[must_use]

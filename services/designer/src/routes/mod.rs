@@ -12,14 +12,22 @@ mod proxy;
 mod topologies;
 mod transfer;
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::{Access, Routes};
+use fogflow_ngsi::v1::{UpdateContextRequest, UpdateContextResponse};
+use fogflow_orchestration::report::{LeaseReply, LeaseRequest, MasterReport};
+use fogflow_orchestration::{DockerImage, FogFunction, MasterProfile, RegistrySnapshot, ServiceIntent, TaskRow, Topology, WorkerProfile};
 
+use self::transfer::Document;
 use crate::app::Shared;
+use crate::body::OneOrMany;
 use crate::error::{ApiError, error_response};
 use crate::page;
+use crate::records::{Device, ForwardedSubscription, Service};
 
 const REGISTRY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -33,42 +41,70 @@ fn registry() -> Routes<Shared> {
     use Access::{Operator, Viewer};
     Routes::new("FogFlow designer")
         .get("/operator", Viewer, "Lists operators by name", operators::list)
+        .gives::<BTreeMap<String, fogflow_orchestration::Operator>>()
         .get("/operator/{name}", Viewer, "Shows an operator", operators::get)
+        .gives::<fogflow_orchestration::Operator>()
         .post("/operator", Operator, "Registers operators; code and executables need a local caller or the admin token", operators::put)
+        .takes::<OneOrMany<fogflow_orchestration::Operator>>()
         .delete("/operator/{name}", Operator, "Deletes an operator that no topology uses", operators::delete)
         .get("/dockerimage", Viewer, "Lists the images of all operators", operators::all_images)
+        .gives::<Vec<DockerImage>>()
         .post("/dockerimage", Operator, "Adds images to the operators that they name", operators::put_images)
+        .takes::<OneOrMany<DockerImage>>()
         .get("/dockerimage/{operator}", Viewer, "Lists the images of an operator", operators::images)
+        .gives::<Vec<DockerImage>>()
         .post("/dockerimage/{operator}", Operator, "Adds images to an operator", operators::put_images_of)
+        .takes::<OneOrMany<DockerImage>>()
         .delete("/dockerimage/{operator}", Operator, "Removes an image of an operator (?image=, ?tag=)", operators::delete_image)
         .get("/service", Viewer, "Lists services by name", topologies::services)
+        .gives::<BTreeMap<String, Service>>()
         .get("/service/{name}", Viewer, "Shows a service", topologies::service)
+        .gives::<Service>()
         .post("/service", Operator, "Registers services with their topologies", topologies::put)
+        .takes::<OneOrMany<Service>>()
         .delete("/service/{name}", Operator, "Deletes a service without intents, or with them (?cascade=true)", topologies::delete)
         .get("/topology", Viewer, "Lists topologies, those of fog functions included", topologies::topologies)
+        .gives::<Vec<Topology>>()
         .get("/topology/{name}", Viewer, "Shows a topology with the operators of its tasks", topologies::topology)
+        .gives::<Topology>()
         .get("/intent", Viewer, "Lists intents by id", intents::list)
+        .gives::<BTreeMap<String, ServiceIntent>>()
         .get("/intent/{id}", Viewer, "Shows an intent", intents::get)
+        .gives::<ServiceIntent>()
         .get("/intent/topology/{topology}", Viewer, "Lists the intents for a topology", intents::of_topology)
+        .gives::<Vec<ServiceIntent>>()
         .post("/intent", Operator, "Registers intents; answers their ids", intents::put)
+        .takes::<OneOrMany<ServiceIntent>>()
         .delete("/intent", Operator, "Deletes the intent that the body names", intents::delete_named)
         .delete("/intent/{id}", Operator, "Deletes an intent", intents::delete)
         .get("/fogfunction", Viewer, "Lists fog functions by name", functions::list)
+        .gives::<BTreeMap<String, FogFunction>>()
         .get("/fogfunction/{name}", Viewer, "Shows a fog function", functions::get)
+        .gives::<FogFunction>()
         .post("/fogfunction", Operator, "Registers fog functions and enables them", functions::put)
+        .takes::<OneOrMany<FogFunction>>()
         .delete("/fogfunction/{name}", Operator, "Deletes a fog function", functions::delete)
         .get("/fogfunction/{name}/enable", Operator, "Enables a fog function (for old clients; prefer POST)", by_get(true))
         .get("/fogfunction/{name}/disable", Operator, "Disables a fog function (for old clients; prefer POST)", by_get(false))
         .post("/fogfunction/{name}/enable", Operator, "Enables a fog function", functions::enable)
+        .gives::<FogFunction>()
         .post("/fogfunction/{name}/disable", Operator, "Disables a fog function", functions::disable)
+        .gives::<FogFunction>()
         .put("/fogfunction/{name}/enable", Operator, "Enables a fog function", functions::enable)
+        .gives::<FogFunction>()
         .put("/fogfunction/{name}/disable", Operator, "Disables a fog function", functions::disable)
+        .gives::<FogFunction>()
         .get("/device", Viewer, "Lists devices by id", devices::devices)
+        .gives::<BTreeMap<String, Device>>()
         .get("/device/{id}", Viewer, "Shows a device", devices::device)
+        .gives::<Device>()
         .post("/device", Operator, "Registers devices and creates their entities", devices::put_device)
+        .takes::<OneOrMany<Device>>()
         .delete("/device/{id}", Operator, "Deletes a device and its entity", devices::delete_device)
         .get("/subscription", Viewer, "Lists forwarded subscriptions by id", devices::subscriptions)
+        .gives::<BTreeMap<String, ForwardedSubscription>>()
         .post("/subscription", Operator, "Subscribes on behalf of another broker", devices::put_subscription)
+        .takes::<OneOrMany<ForwardedSubscription>>()
         .delete("/subscription/{id}", Operator, "Ends a forwarded subscription", devices::delete_subscription)
         .body_limit(REGISTRY_LIMIT)
 }
@@ -78,11 +114,16 @@ fn live() -> Routes<Shared> {
     Routes::new("")
         .get("/events", Viewer, "Streams the live picture: a snapshot, then changes (server-sent events)", events::events)
         .get("/info/master", Viewer, "Lists masters", info::masters)
+        .gives::<Vec<MasterProfile>>()
         .get("/info/worker", Viewer, "Lists workers", info::workers)
+        .gives::<Vec<WorkerProfile>>()
         .get("/info/broker", Viewer, "Lists brokers", info::brokers)
         .get("/info/task", Viewer, "Lists tasks as observed", info::tasks)
+        .gives::<Vec<TaskRow>>()
         .get("/info/task/{intent}", Viewer, "Lists the tasks of an intent", info::tasks_of)
+        .gives::<Vec<TaskRow>>()
         .get("/info/type", Viewer, "Lists the types of entities", info::types)
+        .gives::<Vec<String>>()
         .get("/info/entity/{id}", Viewer, "Shows an entity of the live view with its latest numbers", info::entity)
         .get("/tasks/{id}/logs", Viewer, "Shows the log of a task (?tail=N&follow=true)", info::logs)
 }
@@ -91,7 +132,9 @@ fn photos_and_transfer() -> Routes<Shared> {
     use Access::{LocalOrAdmin, Operator, Viewer};
     let transfer = Routes::new("")
         .get("/export", Viewer, "Exports everything that was registered, in the form of db.json", transfer::export)
+        .gives::<Document>()
         .post("/import", LocalOrAdmin, "Imports a document in the form of db.json", transfer::import)
+        .takes::<Document>()
         .body_limit(transfer::LARGEST);
     Routes::new("")
         .post("/photo", Operator, "Uploads pictures", photos::upload)
@@ -117,6 +160,8 @@ fn proxies() -> Routes<Shared> {
     }
     routes
         .post("/internal/updateContext", Operator, "Passed on to the cloud broker as /ngsi10/updateContext", proxy::update_context)
+        .takes::<UpdateContextRequest>()
+        .gives::<UpdateContextResponse>()
         .get("/ngsi9/{*rest}", Anyone, "Passed on to discovery", proxy::to_discovery)
         .post("/ngsi9/{*rest}", Operator, "Passed on to discovery", proxy::to_discovery)
         .put("/ngsi9/{*rest}", Operator, "Passed on to discovery", proxy::to_discovery)
@@ -128,9 +173,13 @@ fn internal_routes() -> Routes<Shared> {
     use Access::Component;
     Routes::new("")
         .get("/internal/registry", Component, "The registry as a master needs it", internal::registry)
+        .gives::<RegistrySnapshot>()
         .post("/internal/lease/{name}", Component, "Takes or renews a lease", internal::lease)
+        .takes::<LeaseRequest>()
+        .gives::<LeaseReply>()
         .delete("/internal/lease/{name}", Component, "Gives a lease back", internal::release)
         .post("/internal/report", Component, "Takes the leading master's report", internal::report)
+        .takes::<MasterReport>()
         .body_limit(transfer::LARGEST)
 }
 
@@ -157,5 +206,19 @@ fn by_get(enable: bool) -> impl Fn(State<Shared>, Path<String>, HeaderMap) -> fu
             let result = if enable { functions::enable(state, path).await } else { functions::disable(state, path).await };
             result.into_response()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Pictures come as forms, and what is passed on is described where it goes.
+    #[test]
+    fn every_body_but_of_pictures_and_passed_on_requests_is_described() {
+        let mut without: Vec<String> = super::all().bodies_without_schema().map(|(method, path)| format!("{method} {path}")).collect();
+        without.retain(|route| !route.ends_with("/{*rest}"));
+        let switches = ["POST", "PUT"].map(|method| ["enable", "disable"].map(|switch| format!("{method} /fogfunction/{{name}}/{switch}")));
+        let expected: Vec<String> =
+            switches.into_iter().flatten().chain(["POST /photo".to_owned(), "POST /data/photo".to_owned()]).collect();
+        assert_eq!(without, expected);
     }
 }

@@ -1,9 +1,12 @@
 //! Export and import of everything that users registered, as one document of upstream's `db.json` form.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use fogflow_orchestration::{FogFunction, Operator, ServiceIntent, Topology};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::{devices, functions, intents, operators};
@@ -16,6 +19,22 @@ use crate::validate;
 
 /// Largest document, in bytes.
 pub(super) const LARGEST: usize = 64 * 1024 * 1024;
+
+/// The form of `db.json`: what was registered, by name or id.
+#[derive(Default, JsonSchema)]
+#[schemars(default)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub(super) struct Document {
+    devices: BTreeMap<String, Device>,
+    subscriptions: BTreeMap<String, ForwardedSubscription>,
+    operators: BTreeMap<String, Operator>,
+    topologies: BTreeMap<String, Topology>,
+    services: BTreeMap<String, Service>,
+    #[schemars(rename = "serviceintents")]
+    intents: BTreeMap<String, ServiceIntent>,
+    #[schemars(rename = "fogfunctions")]
+    functions: BTreeMap<String, FogFunction>,
+}
 
 /// `GET /export`
 pub(super) async fn export(State(app): State<Shared>) -> Json<Value> {

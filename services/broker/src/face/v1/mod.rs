@@ -17,6 +17,12 @@ mod subscribe;
 mod update;
 
 use fogflow_chassis::{Access, Routes};
+use fogflow_ngsi::schema::v1::ContextAttribute;
+use fogflow_ngsi::v1::availability::{NotifyContextAvailabilityRequest, RegisterContextRequest};
+use fogflow_ngsi::v1::{
+    ContextElement, NotifyContextRequest, NotifyContextResponse, QueryContextRequest, QueryContextResponse, SubscribeContextRequest,
+    SubscribeContextResponse, UnsubscribeContextRequest, UnsubscribeContextResponse, UpdateContextRequest, UpdateContextResponse,
+};
 
 use crate::engine::Engine;
 
@@ -25,29 +31,54 @@ use crate::engine::Engine;
 pub fn routes(body_limit: usize) -> Routes<Engine> {
     Routes::new("FogFlow broker")
         .post("/ngsi10/updateContext", Access::Anyone, "Creates, updates or deletes entities", update::update)
+        .takes::<UpdateContextRequest>()
+        .gives::<UpdateContextResponse>()
         .post("/v1/updateContext", Access::Anyone, "The same, for IoT agents", update::update)
+        .takes::<UpdateContextRequest>()
+        .gives::<UpdateContextResponse>()
         .post("/ngsi10/queryContext", Access::Anyone, "Finds entities at all brokers", query::query)
+        .takes::<QueryContextRequest>()
+        .gives::<QueryContextResponse>()
         .post("/ngsi10/subscribeContext", Access::Anyone, "Subscribes to entities", subscribe::subscribe)
+        .takes::<SubscribeContextRequest>()
+        .gives::<SubscribeContextResponse>()
         .post("/ngsi10/unsubscribeContext", Access::Anyone, "Ends a subscription", subscribe::unsubscribe)
+        .takes::<UnsubscribeContextRequest>()
+        .gives::<UnsubscribeContextResponse>()
         .post("/ngsi10/unsubscribeLDContext", Access::Anyone, "The same; upstream's name for NGSI-LD", subscribe::unsubscribe)
+        .takes::<UnsubscribeContextRequest>()
+        .gives::<UnsubscribeContextResponse>()
         // A notification carries no credentials: it counts only if it names a subscription that this broker placed.
         .post("/ngsi10/notifyContext", Access::Anyone, "Takes a notification of an upstream broker", notify::notify)
+        .takes::<NotifyContextRequest>()
+        .gives::<NotifyContextResponse>()
         .post(
             "/ngsi10/notifyContextAvailability",
             Access::Component,
             "Takes what discovery says of entities elsewhere",
             availability::notify,
         )
+        .takes::<NotifyContextAvailabilityRequest>()
+        .gives::<NotifyContextResponse>()
         .post("/ngsi10/notifyContextAvailabilityv2", Access::Component, "The same; upstream's name for v2", availability::notify)
+        .takes::<NotifyContextAvailabilityRequest>()
+        .gives::<NotifyContextResponse>()
         .post("/ngsi10/notifyLDContextAvailability", Access::Component, "The same; upstream's name for NGSI-LD", availability::notify)
+        .takes::<NotifyContextAvailabilityRequest>()
+        .gives::<NotifyContextResponse>()
         .get("/ngsi10/entity", Access::Anyone, "All entities of this broker", entities::list)
+        .gives::<Vec<ContextElement>>()
         .get("/ngsi10/entity/{id}", Access::Anyone, "An entity of this broker", entities::show)
+        .gives::<ContextElement>()
         .delete("/ngsi10/entity/{id}", Access::Anyone, "Deletes an entity, also of another broker", entities::delete)
         .get("/ngsi10/entity/{id}/{attribute}", Access::Anyone, "One attribute of an entity of this broker", entities::attribute)
+        .gives::<ContextAttribute>()
         .get("/ngsi10/subscription", Access::Anyone, "All subscriptions of clients", subscribe::list)
         .get("/ngsi10/subscription/{id}", Access::Anyone, "A subscription", subscribe::show)
         .delete("/ngsi10/subscription/{id}", Access::Anyone, "Ends a subscription", subscribe::delete)
         .post("/NGSI9/registerContext", Access::Anyone, "Registers the devices of an IoT agent", southbound::register)
+        .takes::<RegisterContextRequest>()
+        .gives::<String>()
         .get("/NGSI9/registration/{id}", Access::Anyone, "The registration of a device", southbound::show)
         .delete("/NGSI9/registration/{id}", Access::Anyone, "Ends the registration of a device", southbound::delete)
         .with_trailing_slash()
