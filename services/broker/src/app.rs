@@ -18,17 +18,17 @@ use tokio::sync::mpsc;
 use crate::contexts::Contexts;
 use crate::engine::{Engine, Inner};
 use crate::face;
-use crate::federation::{Federation, Parts};
+use crate::federation::{self, Federation};
 use crate::metrics::Metrics;
 use crate::notifier::{Notifier, Start, cursor, guard};
 use crate::registrar::{Me, Registrar};
-use crate::replica::Line;
 use crate::replica::applier::{Applier, COLLECTIONS};
 use crate::replica::fresh::{self, Freshness};
 use crate::replica::mail::MAIL;
-use crate::replica::members::{Members, REPLICAS};
-use crate::replica::owner::{self, Owner};
+use crate::replica::members::REPLICAS;
+use crate::replica::owner::Owner;
 use crate::replica::slots::Slots;
+use crate::replica::{Line, Parts};
 use crate::southbound::Devices;
 use crate::state::committer::{Changes, Committer};
 use crate::state::{State, load};
@@ -87,8 +87,16 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let contexts = Contexts::load(Arc::clone(&store), sender.clone(), base).await.context("the @contexts cannot be read")?;
     let contexts = Arc::new(contexts);
     let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts), Arc::clone(&slots)));
-    let registrar = Arc::new(Registrar::new(me.clone(), Arc::clone(&state), peers.discovery().clone(), elsewhere, Arc::clone(&metrics)));
-    let federation = Arc::new(Federation::new(Parts {
+    let devices = Arc::new(Devices::load(Arc::clone(&store), http).await.context("the devices cannot be read")?);
+    let registrar = Arc::new(Registrar::new(
+        me.clone(),
+        Arc::clone(&state),
+        Arc::clone(&devices),
+        peers.discovery().clone(),
+        elsewhere,
+        Arc::clone(&metrics),
+    ));
+    let federation = Arc::new(Federation::new(federation::Parts {
         me: me.clone(),
         peers,
         state: Arc::clone(&state),
@@ -96,7 +104,6 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         registrar: Arc::clone(&registrar),
         metrics: Arc::clone(&metrics),
     }));
-    let devices = Arc::new(Devices::load(Arc::clone(&store), http).await.context("the devices cannot be read")?);
     let begun = Instant::now();
     let replica = match line.clone() {
         None => {
@@ -105,31 +112,18 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
             None
         }
         Some(line) => {
-            let members = Arc::new(Members::default());
-            let mut applier = Applier {
+            let parts = Parts {
                 state: Arc::clone(&state),
-                registrar: Arc::clone(&registrar),
                 notifier: Arc::clone(&notifier),
                 federation: Arc::clone(&federation),
+                registrar: Arc::clone(&registrar),
                 slots: Arc::clone(&slots),
-                members: Arc::clone(&members),
-                contexts: Arc::clone(&contexts),
-                devices: Arc::clone(&devices),
-                delivered: Default::default(),
-                found: None,
+                members: Arc::default(),
             };
+            let mut applier = Applier::new(parts.clone(), Arc::clone(&contexts), Arc::clone(&devices));
             line.load(&mut applier).await.context("the state cannot be read")?;
             notifier.begin(line.applied());
-            let owner = Owner::new(owner::Parts {
-                line,
-                notifier: Arc::clone(&notifier),
-                federation: Arc::clone(&federation),
-                registrar: Arc::clone(&registrar),
-                state: Arc::clone(&state),
-                slots: Arc::clone(&slots),
-                metrics: Arc::clone(&metrics),
-                members,
-            });
+            let owner = Owner::new(line, parts, Arc::clone(&metrics));
             Some((applier, owner))
         }
     };
@@ -141,6 +135,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
         store: Arc::clone(&store),
         notifier: Arc::clone(&notifier),
         federation: Arc::clone(&federation),
+        registrar: Arc::clone(&registrar),
         devices,
         metrics,
         contexts,

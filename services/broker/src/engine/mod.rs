@@ -21,12 +21,13 @@ use fogflow_ngsi::{EntityKey, Tenant};
 use fogflow_store::SharedStore;
 
 use crate::change::Origin;
-use crate::command::{Answer, Command, Refusal};
+use crate::command::{Action, Answer, Command, Done, Effect, Refusal};
 use crate::contexts::Contexts;
 use crate::federation::{Federation, Owner};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
+use crate::registrar::Registrar;
 use crate::replica::Line;
 use crate::replica::slots::Slots;
 use crate::southbound::Devices;
@@ -56,6 +57,8 @@ pub struct Inner {
     pub notifier: Arc<Notifier>,
     /// The other brokers.
     pub federation: Arc<Federation>,
+    /// What discovery is told.
+    pub registrar: Arc<Registrar>,
     /// Devices that take commands.
     pub devices: Arc<Devices>,
     /// What is counted.
@@ -112,6 +115,18 @@ impl Engine {
         self.inner.line.as_ref().filter(|_| !self.inner.slots.is_mine(slot)).map(|line| (line, slot))
     }
 
+    /// What discovery is told.
+    #[must_use]
+    pub fn registrar(&self) -> &Arc<Registrar> {
+        &self.inner.registrar
+    }
+
+    /// The way to the other replicas, if there may be any.
+    #[must_use]
+    pub fn line(&self) -> Option<&Line> {
+        self.inner.line.as_ref()
+    }
+
     /// The devices that take commands.
     #[must_use]
     pub fn devices(&self) -> &Arc<Devices> {
@@ -143,6 +158,29 @@ impl Engine {
     /// Carries out commands on the entities of this broker only.
     pub async fn write_here(&self, origin: &Origin, commands: Vec<Command>) -> Vec<Answer> {
         self.inner.writer.write(origin.clone(), commands).await
+    }
+
+    /// Carries out what another of our brokers hands on: what is a command to a device of ours goes to its agent.
+    pub async fn write_for_peer(&self, origin: &Origin, commands: Vec<Command>) -> Vec<Answer> {
+        if self.devices().is_empty() {
+            return self.write_here(origin, commands).await;
+        }
+        let done = |()| Done { effect: Effect::Updated, sequence: 0, skipped: Vec::new(), entity: None };
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut ordinary = Vec::with_capacity(commands.len());
+        for command in commands {
+            let taken = match &command.action {
+                Action::Upsert { patch, .. } => self.devices().take(&command.key, patch).await,
+                _ => None,
+            };
+            if taken.is_none() {
+                ordinary.push(command);
+            }
+            answers.push(taken.map(|taken| taken.map(done)));
+        }
+        let mut written = self.write_here(origin, ordinary).await.into_iter();
+        let missing = || Err(Refusal::Unavailable("no answer".to_owned()));
+        answers.into_iter().map(|answer| answer.or_else(|| written.next()).unwrap_or_else(missing)).collect()
     }
 
     /// Commands for several brokers, at all of them at the same time.

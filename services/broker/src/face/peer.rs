@@ -39,7 +39,7 @@ pub fn routes() -> Routes<Engine> {
 
 async fn commands(State(engine): State<Engine>, Json(body): Json<Commands>) -> Json<Answers> {
     let origin = Origin { correlator: body.correlator, trace: body.trace, internal: true };
-    Json(Answers { answers: engine.write_here(&origin, body.commands).await })
+    Json(Answers { answers: engine.write_for_peer(&origin, body.commands).await })
 }
 
 async fn entities(State(engine): State<Engine>, Json(body): Json<Wanted>) -> Json<Entities> {

@@ -5,6 +5,7 @@
 //! neither be lost nor overtaken. What cannot be sent stays marked (F 12).
 
 mod heartbeat;
+mod patience;
 mod view;
 
 use std::collections::HashMap;
@@ -23,7 +24,9 @@ use tracing::Instrument as _;
 
 use crate::change::Change;
 use crate::metrics::Metrics;
+use crate::southbound::Devices;
 use crate::state::{Reach, Record, State};
+use patience::Patience;
 pub use view::view_changed;
 pub(crate) use view::{read as path_of, written as written_path};
 
@@ -58,6 +61,7 @@ pub struct Standing {
 pub struct Registrar {
     me: Me,
     state: Arc<State>,
+    devices: Arc<Devices>,
     discovery: DiscoveryClient,
     /// With the `traceparent` of the latest write; empty if there is none.
     marks: Mutex<HashMap<EntityKey, SmolStr, RandomState>>,
@@ -86,6 +90,7 @@ impl Registrar {
     pub fn new(
         me: Me,
         state: Arc<State>,
+        devices: Arc<Devices>,
         discovery: DiscoveryClient,
         elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
         metrics: Arc<Metrics>,
@@ -94,6 +99,7 @@ impl Registrar {
         Registrar {
             me,
             state,
+            devices,
             discovery,
             marks: Mutex::default(),
             wake: Notify::new(),
@@ -150,6 +156,14 @@ impl Registrar {
         self.wake.notify_one();
     }
 
+    /// Marks the entity of a device that has been registered or forgotten.
+    pub fn mark(&self, device: EntityKey) {
+        if self.leads() {
+            self.marks.lock().entry(device).or_default();
+            self.wake.notify_one();
+        }
+    }
+
     /// Marks entities of which another broker may be the owner: discovery decides.
     pub fn doubt(&self, entities: impl IntoIterator<Item = EntityKey>) {
         let mut marks = self.marks.lock();
@@ -181,6 +195,7 @@ impl Registrar {
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
         let mut failures: u32 = 0;
+        let mut patience = Patience::default();
         let mut last: Option<Instant> = None;
         loop {
             tokio::select! {
@@ -208,12 +223,19 @@ impl Registrar {
                 sent = self.send() => sent,
             };
             match sent {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    if patience.succeeded() {
+                        tracing::info!("discovery takes registrations again");
+                    }
+                }
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     self.doubtful.store(true, Ordering::Release);
-                    if failures == 1 {
+                    if patience.failed(Instant::now()) {
                         tracing::warn!(%error, "discovery does not take registrations; they are sent later");
+                    } else {
+                        tracing::debug!(%error, failures, "discovery does not take registrations");
                     }
                     if error.is_unreachable() {
                         self.set_reachable(false);
@@ -256,8 +278,8 @@ impl Registrar {
             }
             let mut request = self.request();
             for (key, _) in &batch {
-                match self.state.record(key) {
-                    Some(record) => request.registrations.push(self.registration(&key.tenant, &record)),
+                match self.registration(key) {
+                    Some(registration) => request.registrations.push(registration),
                     None => request.removed.push(RemovedEntity {
                         id: key.id.clone(),
                         tenant: key.tenant.0.clone(),
@@ -301,8 +323,15 @@ impl Registrar {
         Ok(())
     }
 
-    /// The registration of an entity as it stands.
-    fn registration(&self, tenant: &Tenant, record: &Record) -> ContextRegistration {
+    /// The registration of an entity, or of a device that has not published anything, as it stands.
+    fn registration(&self, key: &EntityKey) -> Option<ContextRegistration> {
+        match self.state.record(key) {
+            Some(record) => Some(self.of_record(&key.tenant, &record)),
+            None => self.devices.registration(key, &self.me.url),
+        }
+    }
+
+    fn of_record(&self, tenant: &Tenant, record: &Record) -> ContextRegistration {
         view::registration(tenant, &record.path, &record.entity, &self.me.url)
     }
 
@@ -336,9 +365,18 @@ impl Registrar {
                 count += records.len();
                 let mut part = self.request();
                 part.snapshot = Some(Snapshot::Part);
-                part.registrations = records.iter().map(|record| self.registration(&tenant, record)).collect();
+                part.registrations = records.iter().map(|record| self.of_record(&tenant, record)).collect();
                 self.post(&part).await?;
             }
+        }
+        let devices = self.devices.registrations(&self.me.url).into_iter();
+        let silent: Vec<ContextRegistration> =
+            devices.filter(|(key, _)| self.state.record(key).is_none()).map(|(_, registration)| registration).collect();
+        for batch in silent.chunks(BATCH) {
+            let mut part = self.request();
+            part.snapshot = Some(Snapshot::Part);
+            part.registrations = batch.to_vec();
+            self.post(&part).await?;
         }
         let mut end = self.request();
         end.snapshot = Some(Snapshot::End);

@@ -10,21 +10,19 @@ use fogflow_store::{Document, Sequence, StoreError, Version};
 use foldhash::fast::RandomState;
 
 use super::mail::{MAIL, Mail};
-use super::members::{Members, REPLICAS};
-use super::owner;
-use super::slots::{SLOTS, Slots};
+use super::members::REPLICAS;
+use super::slots::SLOTS;
+use super::{Parts, owner};
 use crate::change::{Change, Names};
 use crate::contexts::{self, Contexts};
-use crate::federation::Federation;
 use crate::federation::peer::Told;
 use crate::matcher::concerns;
+use crate::notifier::Start;
 use crate::notifier::cursor::{CURSORS, Cursors};
-use crate::notifier::{Notifier, Start};
-use crate::registrar::Registrar;
 use crate::southbound::{self, Devices};
 use crate::state::committer::Changes;
 use crate::state::document::{self, ENTITIES, entity_key};
-use crate::state::{Reach, Record, State, key_of, load};
+use crate::state::{Reach, Record, key_of, load};
 use crate::subscription::registry::{self, SUBSCRIPTIONS};
 
 /// What a replica has in memory, in the order in which it is loaded: subscriptions after what they match.
@@ -47,31 +45,18 @@ impl Own {
 
 /// What the applier writes to.
 pub struct Applier {
-    /// Entities.
-    pub state: Arc<State>,
-    /// What discovery is told.
-    pub registrar: Arc<Registrar>,
-    /// Subscriptions.
-    pub notifier: Arc<Notifier>,
-    /// Their parts at other sites.
-    pub federation: Arc<Federation>,
-    /// Whose they are.
-    pub slots: Arc<Slots>,
-    /// The replicas.
-    pub members: Arc<Members>,
-    /// The `@context`s.
-    pub contexts: Arc<Contexts>,
-    /// Devices.
-    pub devices: Arc<Devices>,
+    parts: Parts,
+    contexts: Arc<Contexts>,
+    devices: Arc<Devices>,
     /// Up to where the subscriptions of each slot have got, as their owners last stored it.
-    pub delivered: [Sequence; SLOTS],
+    delivered: [Sequence; SLOTS],
     /// What was found while the whole state is read again; `None` until it has been loaded for the first time.
-    pub found: Option<Found>,
+    found: Option<Found>,
 }
 
 /// Keys of what exists.
 #[derive(Debug, Default)]
-pub struct Found {
+struct Found {
     entities: HashSet<EntityKey, RandomState>,
     subscriptions: HashSet<(Tenant, smol_str::SmolStr), RandomState>,
 }
@@ -139,13 +124,19 @@ impl StateMachine for Applier {
 }
 
 impl Applier {
+    /// An applier that has loaded nothing.
+    #[must_use]
+    pub fn new(parts: Parts, contexts: Arc<Contexts>, devices: Arc<Devices>) -> Self {
+        Applier { parts, contexts, devices, delivered: Default::default(), found: None }
+    }
+
     /// The first loading: nothing is told to anybody.
     async fn load(&mut self, documents: Vec<Document>, last: bool) -> Result<(), StoreError> {
         let (entities, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| document.key.collection == ENTITIES);
         for document in others {
             self.other(document);
         }
-        let state = Arc::clone(&self.state);
+        let state = Arc::clone(&self.parts.state);
         load::apply_elsewhere(state, entities).await?;
         if last {
             self.found = Some(Found::default());
@@ -159,7 +150,7 @@ impl Applier {
         let key = entity_key(&document.key).ok_or_else(|| broken("the key has no service path".to_owned()))?;
         let (before, known) = match pending.newest.get(&key) {
             Some((entity, sequence)) => (entity.clone(), *sequence),
-            None => match self.state.record(&key) {
+            None => match self.parts.state.record(&key) {
                 Some(record) => (Some(record.entity), record.sequence),
                 None => (None, 0),
             },
@@ -196,9 +187,9 @@ impl Applier {
     fn show(&self, pending: &mut Pending) {
         let Pending { changes, effects, .. } = std::mem::take(pending);
         if !changes.is_empty() {
-            self.state.apply(effects);
-            self.notifier.publish(&changes);
-            self.registrar.note(&changes);
+            self.parts.state.apply(effects);
+            self.parts.notifier.publish(&changes);
+            self.parts.registrar.note(&changes);
         }
     }
 
@@ -209,9 +200,13 @@ impl Applier {
         match key.collection.as_str() {
             SUBSCRIPTIONS => self.subscription(&Tenant(key.tenant), &key.id, value, sequence),
             CURSORS => self.delivered(&key.id, value),
-            REPLICAS => self.members.saw(&key.id, value),
+            REPLICAS => self.parts.members.saw(&key.id, value),
             contexts::COLLECTION => self.contexts.changed(&key.id, value),
-            southbound::DEVICES => self.devices.changed(&Tenant(key.tenant), &key.id, value),
+            southbound::DEVICES => {
+                if let Some(entity) = self.devices.changed(&Tenant(key.tenant), &key.id, value) {
+                    self.parts.registrar.mark(entity);
+                }
+            }
             MAIL => {
                 if let Some(mail) = value.and_then(|value| serde_json::from_slice(value).ok()) {
                     self.mail(mail);
@@ -223,11 +218,11 @@ impl Applier {
 
     fn subscription(&self, tenant: &Tenant, id: &str, value: Option<&[u8]>, stored: Sequence) {
         let Some(value) = value else {
-            self.notifier.remove(tenant, id);
-            self.federation.unwatch(tenant, id);
+            self.parts.notifier.remove(tenant, id);
+            self.parts.federation.unwatch(tenant, id);
             return;
         };
-        let old = self.notifier.get(tenant, id);
+        let old = self.parts.notifier.get(tenant, id);
         if old.as_ref().is_some_and(|old| old.payload.stored() >= stored) {
             return;
         }
@@ -244,12 +239,12 @@ impl Applier {
             None if subscription.skip_initial => Start::From(stored),
             None => Start::Initial,
         };
-        let is_watched_elsewhere = !subscription.internal && self.slots.is_mine(self.slots.of(tenant, id));
-        self.notifier.add(Arc::clone(&subscription), filter, start, stored);
+        let is_watched_elsewhere = !subscription.internal && self.parts.slots.is_mine(self.parts.slots.of(tenant, id));
+        self.parts.notifier.add(Arc::clone(&subscription), filter, start, stored);
         // All earlier changes have been matched: what is stored as delivered includes the making of this subscription.
-        self.notifier.resume(stored);
+        self.parts.notifier.resume(stored);
         if is_watched_elsewhere {
-            self.federation.watch(&subscription);
+            self.parts.federation.watch(&subscription);
         }
     }
 
@@ -260,21 +255,27 @@ impl Applier {
             && let Some(known) = self.delivered.get_mut(slot)
         {
             *known = cursors.head;
-            self.notifier.forget(self.delivered.iter().copied().min().unwrap_or(0));
+            self.parts.notifier.forget(self.delivered.iter().copied().min().unwrap_or(0));
         }
     }
 
     fn mail(&self, mail: Mail) {
+        let is_ours = |tenant: &Tenant, id: &str| self.parts.slots.is_mine(self.parts.slots.of(tenant, id));
         match mail {
             Mail::Availability { tenant, message } => {
                 if let Some(notification) = Mail::decoded(&message)
-                    && self.slots.is_mine(self.slots.of(&tenant, &notification.subscribe_id))
+                    && is_ours(&tenant, &notification.subscribe_id)
                 {
-                    self.federation.availability(&tenant, notification);
+                    self.parts.federation.availability(&tenant, notification);
                 }
             }
             Mail::Told { tenant, id, changes } => {
-                if self.slots.is_mine(self.slots.of(&tenant, &id)) {
+                if is_ours(&tenant, &id) {
+                    self.told(&tenant, &id, changes);
+                }
+            }
+            Mail::Upstream { tenant, remote, changes } => {
+                if let Some(id) = self.parts.federation.main_of(&tenant, &remote).filter(|id| is_ours(&tenant, id)) {
                     self.told(&tenant, &id, changes);
                 }
             }
@@ -282,10 +283,10 @@ impl Applier {
     }
 
     fn told(&self, tenant: &Tenant, id: &str, changes: Vec<Told>) {
-        let Some(watch) = self.notifier.get(tenant, id) else { return };
+        let Some(watch) = self.parts.notifier.get(tenant, id) else { return };
         for change in changes.into_iter().map(Change::from).map(Arc::new) {
-            if self.state.record(&change.key).is_none() && concerns(&watch.subscription, &watch.filter, &change) {
-                self.notifier.deliver(&watch, &change);
+            if self.parts.state.record(&change.key).is_none() && concerns(&watch.subscription, &watch.filter, &change) {
+                self.parts.notifier.deliver(&watch, &change);
             }
         }
     }
@@ -293,8 +294,8 @@ impl Applier {
     /// The log was too short: what is in memory but not in the store was deleted meanwhile.
     fn remove_missing(&self, found: &Found) {
         let mut pending = Pending::default();
-        for tenant in self.state.tenants() {
-            self.state.visit(&tenant, &Reach::All, |record| {
+        for tenant in self.parts.state.tenants() {
+            self.parts.state.visit(&tenant, &Reach::All, |record| {
                 let key = key_of(&tenant, &record);
                 if !found.entities.contains(&key) {
                     let shown = Change::snapshot(key, record.entity, record.sequence);
@@ -304,7 +305,7 @@ impl Applier {
             });
         }
         self.show(&mut pending);
-        for watch in self.notifier.all() {
+        for watch in self.parts.notifier.all() {
             let (tenant, id) = (watch.subscription.tenant.clone(), watch.subscription.id.clone());
             if !found.subscriptions.contains(&(tenant.clone(), id.clone())) {
                 self.subscription(&tenant, &id, None, 0);

@@ -16,9 +16,34 @@ pub mod members;
 pub mod owner;
 pub mod slots;
 
+use std::sync::Arc;
+
 use fogflow_store::follow::SharedFollower;
 
+use crate::federation::Federation;
+use crate::notifier::Notifier;
+use crate::registrar::Registrar;
+use crate::state::State;
 pub use applier::Own;
+use members::Members;
+use slots::Slots;
 
 /// The way by which changes come into memory when the store is shared.
 pub type Line = SharedFollower<Own>;
+
+/// What of the broker the applier and the owner of leases work on together.
+#[derive(Clone)]
+pub struct Parts {
+    /// Entities.
+    pub state: Arc<State>,
+    /// Subscriptions.
+    pub notifier: Arc<Notifier>,
+    /// Their parts at other sites.
+    pub federation: Arc<Federation>,
+    /// What discovery is told.
+    pub registrar: Arc<Registrar>,
+    /// Which subscriptions are ours.
+    pub slots: Arc<Slots>,
+    /// The replicas.
+    pub members: Arc<Members>,
+}

@@ -9,22 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fogflow_store::{Batch, Document, Expect, Lease, Outcome, StoreError, Version, Write};
+use futures::StreamExt as _;
+use futures::stream;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 use tokio::time::timeout;
 
-use super::Line;
 use super::balance::quota;
 use super::members::{Beat, Members};
-use super::slots::{SLOTS, Slots};
+use super::slots::SLOTS;
+use super::{Line, Parts};
 use crate::change::Change;
-use crate::federation::Federation;
 use crate::matcher::SharedWatch;
 use crate::metrics::Metrics;
+use crate::notifier::Outbox;
 use crate::notifier::cursor::{self, Cursors};
-use crate::notifier::{Notifier, Outbox};
-use crate::registrar::Registrar;
-use crate::state::State;
 
 /// Time to live of a lease, by the store's clock (design: 3 s).
 const TTL: Duration = Duration::from_secs(3);
@@ -36,6 +35,8 @@ const TICK: Duration = Duration::from_millis(250);
 const RENEW: Duration = Duration::from_secs(1);
 /// Longest time for one call of the store.
 const LIMIT: Duration = Duration::from_secs(1);
+/// Leases that are renewed side by side.
+const AT_ONCE: usize = 4;
 /// How long a slot that leaves waits for what is on its way.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The lease of the replica that speaks with discovery.
@@ -69,29 +70,11 @@ struct Held {
     written: Cursors,
 }
 
-/// What an [`Owner`] works with.
-pub struct Parts {
-    /// The shared store.
-    pub line: Line,
-    /// Whose subscriptions are served.
-    pub notifier: Arc<Notifier>,
-    /// Their parts at other sites.
-    pub federation: Arc<Federation>,
-    /// The voice at discovery.
-    pub registrar: Arc<Registrar>,
-    /// The entities.
-    pub state: Arc<State>,
-    /// Which slots are ours.
-    pub slots: Arc<Slots>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// The replicas.
-    pub members: Arc<Members>,
-}
-
 /// The keeper of this replica's leases.
 pub struct Owner {
+    line: Line,
     parts: Parts,
+    metrics: Arc<Metrics>,
     me: SmolStr,
     held: BTreeMap<usize, Held>,
     /// Epoch of the registrar's lease, and when it was renewed.
@@ -103,10 +86,10 @@ pub struct Owner {
 impl Owner {
     /// Nothing is ours yet.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(line: Line, parts: Parts, metrics: Arc<Metrics>) -> Self {
         parts.registrar.stand_by();
         let me = format_smolstr!("{}", uuid::Uuid::new_v4());
-        Owner { parts, me, held: BTreeMap::new(), leads: None, signed: None, beat: Beat::default() }
+        Owner { line, parts, metrics, me, held: BTreeMap::new(), leads: None, signed: None, beat: Beat::default() }
     }
 
     /// Works until `stop` is done, then hands everything over.
@@ -141,7 +124,7 @@ impl Owner {
         self.parts.registrar.set_alone(alive.count == 1);
         let quota = quota(alive.rank, alive.count, SLOTS);
         let before = self.held.len();
-        self.parts.metrics.slots.set(i64::try_from(before).unwrap_or(0));
+        self.metrics.slots.set(i64::try_from(before).unwrap_or(0));
         // One at a time: the others must not be forgotten over it.
         if self.held.len() > quota
             && let Some(slot) = self.held.keys().next_back().copied()
@@ -160,19 +143,30 @@ impl Owner {
     }
 
     async fn lease(&self, name: &str) -> Result<Lease, StoreError> {
-        in_time(self.parts.line.store().lease(name, &self.me, TTL)).await
+        in_time(self.line.store().lease(name, &self.me, TTL)).await
     }
 
     async fn release(&self, name: &str) {
         // If that does not arrive, the lease ends by itself.
-        let _ = in_time(self.parts.line.store().release(name, &self.me)).await;
+        let _ = in_time(self.line.store().release(name, &self.me)).await;
     }
 
     async fn renew(&mut self) -> Result<(), StoreError> {
         let due: Vec<usize> = self.held.iter().filter(|(_, held)| held.renewed.elapsed() >= RENEW).map(|(slot, _)| *slot).collect();
-        for slot in due {
-            let begun = Instant::now();
-            let lease = self.lease(&name_of(slot)).await?;
+        // One after the other, those of a slow store would end before their turn.
+        let this = &*self;
+        let renewals = due.into_iter().map(|slot| async move { (slot, Instant::now(), this.lease(&name_of(slot)).await) });
+        let renewed: Vec<(usize, Instant, Result<Lease, StoreError>)> =
+            stream::iter(renewals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+        let mut outcome = Ok(());
+        for (slot, begun, lease) in renewed {
+            let lease = match lease {
+                Ok(lease) => lease,
+                Err(error) => {
+                    outcome = Err(error);
+                    continue;
+                }
+            };
             let Some(held) = self.held.get_mut(&slot) else { continue };
             // After a time without the store the epoch is the next one if nobody else had the lease meanwhile.
             if lease.granted && lease.epoch <= held.epoch + 1 {
@@ -184,7 +178,7 @@ impl Owner {
                 self.lose(slot);
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn lead(&mut self) -> Result<(), StoreError> {
@@ -232,7 +226,7 @@ impl Owner {
 
     /// Begins to serve a slot whose lease we have. `None` when another replica was faster.
     async fn begin(&self, slot: usize, epoch: u64) -> Result<Option<Held>, StoreError> {
-        let store = self.parts.line.store();
+        let store = self.line.store();
         let key = cursor::key(&name_of(slot));
         let stored = in_time(store.get(&key)).await?;
         let expect = stored.as_ref().map_or(Expect::Absent, |document| Expect::Version(document.version));
@@ -242,7 +236,7 @@ impl Owner {
         let outcomes = in_time(store.commit(Batch::one(write))).await?;
         let Some(Outcome::Committed { version, .. }) = outcomes.first() else { return Ok(None) };
         // What it had matched is known here, too.
-        self.parts.line.barrier(LIMIT).await?;
+        self.line.barrier(LIMIT).await?;
         let gone = if self.parts.notifier.remembers(cursors.head) { Vec::new() } else { self.deletions(&cursors).await? };
         let watches = self.parts.notifier.take_over(slot, &cursors, &gone);
         for watch in watches.iter().filter(|watch| !watch.subscription.internal) {
@@ -252,7 +246,7 @@ impl Owner {
     }
 
     async fn deletions(&self, cursors: &Cursors) -> Result<Vec<Arc<Change>>, StoreError> {
-        let missed = cursor::missed(self.parts.line.store(), &self.parts.state, cursors.head).await?;
+        let missed = cursor::missed(self.line.store(), &self.parts.state, cursors.head).await?;
         Ok(missed.into_iter().filter(|change| change.after.is_none()).collect())
     }
 
@@ -262,7 +256,7 @@ impl Owner {
         let Some(held) = self.held.remove(&slot) else { return Ok(()) };
         self.forget(slot);
         let write = write_of(slot, held.epoch, &cursors, Expect::Version(held.version))?;
-        let stored = in_time(self.parts.line.store().commit(Batch::one(write))).await;
+        let stored = in_time(self.line.store().commit(Batch::one(write))).await;
         self.release(&name_of(slot)).await;
         stored.map(drop)
     }
@@ -295,7 +289,7 @@ impl Owner {
         }
         writes.push(Members::sign(&self.me, Some(&self.beat)));
         writes.extend(self.parts.members.cleaning());
-        let outcomes = in_time(self.parts.line.store().commit(Batch::independent(writes))).await?;
+        let outcomes = in_time(self.line.store().commit(Batch::independent(writes))).await?;
         self.signed = Some(Instant::now());
         for ((slot, cursors), outcome) in moved.into_iter().zip(outcomes) {
             let Some(held) = self.held.get_mut(&slot) else { continue };
@@ -322,7 +316,7 @@ impl Owner {
             write_of(*slot, held.epoch, &cursors, Expect::Version(held.version))
         }))
         .await;
-        let store = self.parts.line.store();
+        let store = self.line.store();
         if let Err(error) = in_time(store.commit(Batch::independent(left.into_iter().filter_map(Result::ok)))).await {
             tracing::warn!(%error, "the last cursors are not stored; some notifications may be repeated");
         }

@@ -18,6 +18,11 @@ pub struct Faulty {
     pub away: AtomicBool,
     /// How many commits of entities were asked for.
     pub commits: AtomicUsize,
+    /// Leases take a while.
+    pub slow: AtomicBool,
+    /// Leases that are asked for at present, and the most at one time.
+    leasing: AtomicUsize,
+    pub leasing_most: AtomicUsize,
 }
 
 impl Faulty {
@@ -71,6 +76,12 @@ impl Store for Faulty {
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Lease, StoreError> {
         self.there()?;
+        if self.slow.load(Ordering::SeqCst) {
+            let now = self.leasing.fetch_add(1, Ordering::SeqCst) + 1;
+            self.leasing_most.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.leasing.fetch_sub(1, Ordering::SeqCst);
+        }
         self.inner.lease(name, holder, ttl).await
     }
 

@@ -14,6 +14,7 @@ mod notifications;
 mod replicas;
 mod restart;
 mod sink;
+mod southbound;
 mod subscriptions;
 mod updates;
 mod v2;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fogflow_config::Consistency;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::discovery::Discovery;
 use crate::faulty::Faulty;
-use crate::harness::{Broker, Options, holds, of_type, until, update};
+use crate::harness::{Broker, Options, element, holds, of_type, until, update};
 use crate::sink::Sink;
 
 /// Subscriptions enough for every replica to serve some of them.
@@ -215,4 +215,61 @@ async fn without_the_store_strong_reads_and_writes_say_come_again_and_eventual_r
     faulty.away.store(false, Ordering::SeqCst);
     strong.set("e1", "T", "a", 3).await;
     assert_eq!(strong.get("/ngsi10/entity/e1").await.json["attributes"][0]["value"], 3);
+}
+
+/// A broker of upstream that takes subscriptions, all under the id `up`; how many it was asked for.
+async fn upstream() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let subscribe = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { axum::Json(json!({"subscribeResponse": {"subscriptionId": "up"}})) }
+    };
+    let router = axum::Router::new().route("/ngsi10/subscribeContext", axum::routing::post(subscribe));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/ngsi10", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_upstream_broker_tells_either_replica_reaches_the_subscriber() {
+    let (discovery, sink) = (Discovery::start().await, Sink::start().await);
+    let (url, asked) = upstream().await;
+    let store: SharedStore = Faulty::new();
+    let start = async || {
+        Broker::with(Options { store: Arc::clone(&store), replica: true, discovery: Some(discovery.port()), ..Options::default() }).await
+    };
+    let (one, two) = (start().await, start().await);
+    both_serve(&one, &two).await;
+    discovery.put("u1", "U", &url);
+    one.subscribe(&of_type("U", &sink.url())).await;
+    until("the subscription at upstream's broker", || holds(asked.load(Ordering::SeqCst) > 0, "none")).await;
+    for (value, broker) in [(1, &one), (2, &two)] {
+        let told = json!({"subscriptionId": "up", "contextResponses": [
+            {"contextElement": element("u1", "U", "a", value), "statusCode": {"code": 200}}]});
+        let reply = broker.post("/ngsi10/notifyContext", &told).await;
+        assert_eq!((reply.status, &reply.json["responseCode"]["code"]), (200, &json!(200)), "{}", reply.text);
+        let arrived = || sink.values().contains(&("u1".to_owned(), json!(value)));
+        until("what was told", || holds(arrived(), format!("{:?}", sink.values()))).await;
+    }
+    assert_eq!(sink.values().len(), 2, "once each: {:?}", sink.values());
+}
+
+/// One after the other, the leases of a store that is slow to answer would end before their turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_renewed_side_by_side() {
+    let store = Faulty::new();
+    let broker = Broker::with(Options { store: Arc::clone(&store) as _, replica: true, ..Options::default() }).await;
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while slots_of(&broker).await != 16 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the only replica does not serve all");
+    store.slow.store(true, Ordering::SeqCst);
+    let most = || store.leasing_most.load(Ordering::SeqCst);
+    until("several renewals at a time", || holds(most() > 1, most())).await;
+    assert!(most() <= 4, "the connections of the store are not all taken: {}", most());
 }

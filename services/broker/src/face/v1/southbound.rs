@@ -5,13 +5,15 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode as Http};
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::outbound;
-use fogflow_ngsi::v1::availability::RegisterContextRequest;
+use fogflow_ngsi::v1::EntityId;
+use fogflow_ngsi::v1::availability::{ContextRegistration, RegisterContextRequest};
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::reply::{self, Malformed};
 use crate::engine::Engine;
 use crate::identity::Identity;
+use crate::registrar::written_path;
 use crate::southbound::Device;
 
 /// Registers the entities of a request. Answers the registration id as a bare JSON string, as IoT agents know it.
@@ -37,10 +39,20 @@ pub(super) async fn register(
     }
     for part in &request.registrations {
         for entity in &part.entities {
-            let device =
-                Device { registration: registration.clone(), provider: part.providing_application.clone(), document: document.clone() };
-            if let Err(error) = engine.devices().put(&identity.tenant, &entity.id, device).await {
-                return Ok(reply::error(Http::SERVICE_UNAVAILABLE, &error.to_string()));
+            let device = Device {
+                registration: registration.clone(),
+                provider: part.providing_application.clone(),
+                document: document.clone(),
+                entity: ContextRegistration {
+                    entities: vec![EntityId { is_pattern: false, ..entity.clone() }],
+                    tenant: identity.tenant.0.clone(),
+                    service_path: written_path(&identity.key("").path),
+                    ..part.clone()
+                },
+            };
+            match engine.devices().put(&identity.tenant, &entity.id, device).await {
+                Ok(key) => engine.registrar().mark(key),
+                Err(error) => return Ok(reply::error(Http::SERVICE_UNAVAILABLE, &error.to_string())),
             }
         }
     }
@@ -63,8 +75,11 @@ pub(super) async fn show(State(engine): State<Engine>, identity: Identity, Path(
 
 pub(super) async fn delete(State(engine): State<Engine>, identity: Identity, Path(id): Path<String>) -> Response {
     match engine.devices().remove(&identity.tenant, &entity_id(&id, &identity)).await {
-        Ok(true) => Http::OK.into_response(),
-        Ok(false) => reply::error(Http::BAD_REQUEST, &format!("there is no registration for {id}")),
+        Ok(Some(key)) => {
+            engine.registrar().mark(key);
+            Http::OK.into_response()
+        }
+        Ok(None) => reply::error(Http::BAD_REQUEST, &format!("there is no registration for {id}")),
         Err(error) => reply::error(Http::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }

@@ -13,9 +13,7 @@ use super::reply::{self, Malformed};
 use crate::command::{Action, Answer, Command};
 use crate::engine::Engine;
 use crate::identity::Identity;
-
-/// The type of attributes that are commands to a device.
-const COMMAND: &str = "command";
+use crate::southbound::has_command;
 
 pub(super) async fn update(State(engine): State<Engine>, mut identity: Identity, body: Bytes) -> Response {
     let request = match UpdateContextRequest::decode(&body, Timestamp::now()) {
@@ -122,18 +120,12 @@ fn tell(result: &mut ElementResult, answer: Answer) {
     }
 }
 
-fn has_command(entity: &Entity) -> bool {
-    entity.attributes.iter().any(|attribute| attribute.value_type.as_deref() == Some(COMMAND))
-}
-
-/// Hands an element with a command to the device's agent. `None` when it is an ordinary element: tasks and devices of
-/// FogFlow exchange attributes of that type as data when no agent has registered the device.
+/// What a device's agent says to its command; `None` when the element is an ordinary one.
 async fn command_of_device(engine: &Engine, identity: &Identity, action: &UpdateAction, entity: &Entity) -> Option<StatusCode> {
-    if engine.devices().is_empty() || identity.origin.internal || *action == UpdateAction::Delete || !has_command(entity) {
+    if identity.origin.internal || *action == UpdateAction::Delete {
         return None;
     }
-    let device = engine.devices().get(&identity.tenant, &entity.id)?;
-    Some(match engine.devices().command(&device, identity, entity).await {
+    Some(match engine.devices().take(&identity.key(&entity.id), entity).await? {
         Ok(()) => StatusCode::ok(),
         Err(refusal) => reply::status(refusal.status(), refusal.to_string()),
     })
