@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::{mpsc, oneshot};
 
+use super::gathering::Gathering;
 use super::staging::{Group, Item, Staging, Verdict, verdicts};
 use super::{Record, State, document};
 use crate::change::{Change, Origin};
@@ -95,6 +96,7 @@ pub struct Committer {
     waiting: HashMap<EntityKey, VecDeque<Item>, RandomState>,
     /// Items that can be staged now.
     ready: VecDeque<Item>,
+    gathering: Gathering,
 }
 
 impl Committer {
@@ -121,6 +123,7 @@ impl Committer {
             busy: HashSet::default(),
             waiting: HashMap::default(),
             ready: VecDeque::new(),
+            gathering: Gathering::default(),
         };
         (committer, Writer { jobs: sender })
     }
@@ -155,13 +158,17 @@ impl Committer {
                     }
                 }
                 () = &mut stop, if quiet.is_none() => quiet = Some(Instant::now() + QUIET),
+                () = until(self.gathering.until()), if in_flight.is_empty() && !self.ready.is_empty() => {}
                 () = until(quiet), if open && quiet.is_some() => {
                     self.jobs.close();
                     quiet = Some(Instant::now() + QUIET);
                 }
                 else => {}
             }
-            while !self.ready.is_empty() && (in_flight.is_empty() || in_flight.len() < IN_FLIGHT && self.ready.len() >= WORTHWHILE) {
+            while !self.ready.is_empty()
+                && (in_flight.len() < IN_FLIGHT && self.ready.len() >= WORTHWHILE
+                    || in_flight.is_empty() && (!open || self.gathering.is_done(self.open.len(), Instant::now())))
+            {
                 let mut staging = self.stage();
                 if staging.is_empty() {
                     continue;
@@ -230,7 +237,9 @@ impl Committer {
     }
 
     async fn settle(&mut self, (groups, result, begun): Settled) -> anyhow::Result<()> {
-        self.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed();
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
+        self.gathering.returned(self.open.len() + self.jobs.len(), begun, begun + took);
         let keys: Vec<EntityKey> = groups.iter().map(|group| group.key.clone()).collect();
         let mut retries = Vec::new();
         let mut changes = Changes::new();

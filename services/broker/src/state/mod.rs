@@ -5,6 +5,7 @@
 
 pub mod committer;
 pub mod document;
+mod gathering;
 pub mod load;
 pub mod merge;
 pub mod space;
