@@ -212,7 +212,12 @@ impl Fleet {
         let reach_of = |metres: u64| if nearest { wish.places.chord2_limit(metres as f64 + 1.0) } else { f64::INFINITY };
         // No worker beyond this is of interest, whatever else it has.
         let mut reach = wish.within.map_or(f64::INFINITY, reach_of);
+        // Nor a worker whose load alone makes it worse than one without conflict.
+        let mut to_beat = None;
         for (worker, slot) in self.slots.iter().enumerate() {
+            if to_beat.is_some_and(|shares| is_worse_by_load(wish.objective, slot.shares, shares)) {
+                continue;
+            }
             if nearest && slot.located && wish.places.chord2_from_centre(&slot.position) > reach {
                 continue;
             }
@@ -220,11 +225,6 @@ impl Fleet {
                 continue;
             }
             let conflict = (slot.exclusive > 0 || wish.exclusive) && self.would_conflict(worker, wish.exclusive, wish.level);
-            if best.is_some_and(|best| {
-                (conflict && !best.conflict) || (conflict == best.conflict && self.is_worse_by_load(wish, slot, best.worker))
-            }) {
-                continue;
-            }
             let (metres, away) = if nearest { (self.metres(worker, wish.places), 0.0) } else { (0, away_from(wish.places, slot)) };
             let candidate = Choice { worker, conflict, metres, away };
             if best.is_none_or(|best| self.is_better(wish, &candidate, &best)) {
@@ -232,19 +232,11 @@ impl Fleet {
                 // A nearer one with a conflict would be no better, a farther one without conflict would.
                 if !conflict {
                     reach = reach_of(candidate.metres);
+                    to_beat = Some(slot.shares);
                 }
             }
         }
         best
-    }
-
-    /// Whether the objective rules a worker out by its load alone, which is cheap to see.
-    fn is_worse_by_load(&self, wish: &Wish<'_>, slot: &Slot, best: usize) -> bool {
-        match wish.objective {
-            Objective::MinLatency => false,
-            Objective::MaxThroughput => slot.shares > self.slots[best].shares,
-            Objective::MinCost => slot.shares < self.slots[best].shares,
-        }
     }
 
     fn is_better(&self, wish: &Wish<'_>, new: &Choice, old: &Choice) -> bool {
@@ -262,6 +254,15 @@ impl Fleet {
     /// Compares relative loads: as they are, then after one more task.
     fn compare_load(&self, a: usize, b: usize) -> Ordering {
         self.slots[a].shares.cmp(&self.slots[b].shares)
+    }
+}
+
+/// Whether the objective prefers the other load, whatever else there is.
+fn is_worse_by_load(objective: Objective, shares: (u64, u64), other: (u64, u64)) -> bool {
+    match objective {
+        Objective::MinLatency => false,
+        Objective::MaxThroughput => shares > other,
+        Objective::MinCost => shares < other,
     }
 }
 
