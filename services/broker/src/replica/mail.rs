@@ -112,7 +112,7 @@ mod tests {
 
     fn told() -> Vec<Told> {
         let key = EntityKey { tenant: Tenant::default(), path: "/north".into(), id: "e1".into() };
-        let entity = Arc::new(Entity::new("e1", Some("T".into()), Timestamp(1)));
+        let entity = Arc::new(Entity::new("e1", Some("T"), Timestamp(1)));
         vec![Told::from(&Change::snapshot(key, entity, 7))]
     }
 

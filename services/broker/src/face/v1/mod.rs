@@ -16,6 +16,8 @@ mod southbound;
 mod subscribe;
 mod update;
 
+use std::collections::BTreeMap;
+
 use fogflow_chassis::{Access, Routes};
 use fogflow_ngsi::schema::v1::ContextAttribute;
 use fogflow_ngsi::v1::availability::{NotifyContextAvailabilityRequest, RegisterContextRequest};
@@ -74,7 +76,9 @@ pub fn routes(body_limit: usize) -> Routes<Engine> {
         .get("/ngsi10/entity/{id}/{attribute}", Access::Anyone, "One attribute of an entity of this broker", entities::attribute)
         .gives::<ContextAttribute>()
         .get("/ngsi10/subscription", Access::Anyone, "All subscriptions of clients", subscribe::list)
+        .gives::<BTreeMap<String, SubscribeContextRequest>>()
         .get("/ngsi10/subscription/{id}", Access::Anyone, "A subscription", subscribe::show)
+        .gives::<SubscribeContextRequest>()
         .delete("/ngsi10/subscription/{id}", Access::Anyone, "Ends a subscription", subscribe::delete)
         .post("/NGSI9/registerContext", Access::Anyone, "Registers the devices of an IoT agent", southbound::register)
         .takes::<RegisterContextRequest>()
