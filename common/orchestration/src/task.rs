@@ -267,6 +267,9 @@ pub struct WorkerTasks {
     /// Highest epoch that the worker has seen.
     #[serde(rename = "Epoch")]
     pub epoch: u64,
+    /// Generation of the newest command of that epoch that it has taken in: a contradiction to a newer one proves nothing.
+    #[serde(rename = "Generation", skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// All its tasks.
     #[serde(rename = "Tasks")]
     pub tasks: Vec<TaskUpdate>,

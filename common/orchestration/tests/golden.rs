@@ -121,9 +121,11 @@ fn our_two_messages_name_their_types() {
     let report = WorkerTasks {
         worker_id: "Worker.001".to_owned(),
         epoch: 3,
+        generation: Some(9),
         tasks: vec![TaskUpdate { status: TaskState::Failed, ..TaskUpdate::default() }],
     };
-    assert_eq!(serde_json::to_value(&report).unwrap()["Tasks"][0]["Status"], "failed");
+    let report = serde_json::to_value(&report).unwrap();
+    assert_eq!((&report["Tasks"][0]["Status"], &report["Generation"]), (&json!("failed"), &json!(9)));
     let desired: DesiredTasks =
         go_json::from_value(json!({"WorkerID": "Worker.001", "Epoch": 3, "Generation": 9, "Tasks": [{"ID": "t"}], "Moved": ["u"]}))
             .unwrap();

@@ -175,8 +175,8 @@ proptest! {
     }
 
     #[test]
-    fn reports_come_back_as_they_were(worker_id in word(), epoch in any::<u64>(), tasks in vec(update(), 0..3), wanted in vec(task(), 0..3), moved in vec(word(), 0..3)) {
-        same(&WorkerTasks { worker_id: worker_id.clone(), epoch, tasks })?;
+    fn reports_come_back_as_they_were(worker_id in word(), epoch in any::<u64>(), generation in option::of(any::<u64>()), tasks in vec(update(), 0..3), wanted in vec(task(), 0..3), moved in vec(word(), 0..3)) {
+        same(&WorkerTasks { worker_id: worker_id.clone(), epoch, generation, tasks })?;
         same(&DesiredTasks { worker_id, epoch, generation: epoch, tasks: wanted, moved })?;
     }
 

@@ -39,7 +39,7 @@ async fn worker(bus: SharedBus, number: u32, capacity: u32, arrivals: Arrivals) 
                     heartbeat_seconds: Some(2), incarnation: "1".to_owned(), ..WorkerProfile::default()
                 };
                 say(&bus, &id, routing::HEARTBEAT, MessageType::WorkerHeartbeat, &profile).await;
-                let report = WorkerTasks { worker_id: id.clone(), epoch, tasks: tasks.values().cloned().collect() };
+                let report = WorkerTasks { worker_id: id.clone(), epoch, generation: None, tasks: tasks.values().cloned().collect() };
                 say(&bus, &id, routing::HEARTBEAT, MessageType::WorkerTasks, &report).await;
             }
             delivery = subscription.next() => {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use fogflow_bus::{BusError, Delivery, Message, Queue, SharedBus};
 use fogflow_chassis::Process;
 use fogflow_orchestration::{DockerImage, Envelope, MessageType, WorkerProfile};
+use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
@@ -25,7 +25,8 @@ use crate::task::report::Outgoing;
 const HEARTBEAT_KEY: &str = "heartbeat.";
 /// Routing key of task reports.
 const TASK_KEY: &str = "task.";
-const PREFETCH: u16 = 16;
+/// Commands that may be on their way to the disk together.
+const PREFETCH: u16 = 64;
 /// Reports that may wait for the bus.
 pub(crate) const OUTBOX: usize = 4096;
 /// Images that are fetched in advance at the same time.
@@ -53,22 +54,25 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Consumes commands until `shutdown`. Each is acknowledged when it is on disk; one that cannot be read is rejected.
+    /// Consumes commands until `shutdown`. Each is acknowledged when it is on disk; one that cannot be read is rejected. Those
+    /// that are there at the same time wait for the disk together.
     pub(crate) async fn consume(self: Arc<Self>, shutdown: CancellationToken) -> anyhow::Result<()> {
         let id = &self.settings.worker_id;
         let queue = Queue { name: id.clone(), bindings: vec![format!("{id}.*")], prefetch: PREFETCH };
-        let mut subscription = tokio::select! {
+        let subscription = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             subscription = self.bus.subscribe(queue) => subscription?,
         };
         self.consuming.send_replace(true);
+        let deliveries = stream::unfold(subscription, async |mut subscription| Some((subscription.next().await?, subscription)));
+        let mut groups = std::pin::pin!(deliveries.ready_chunks(PREFETCH.into()));
         loop {
-            let delivery = tokio::select! {
+            let group = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                delivery = subscription.next() => delivery,
+                group = groups.next() => group,
             };
-            match delivery {
-                Some(delivery) => self.take(delivery).await,
+            match group {
+                Some(group) => self.take(group).await,
                 None => {
                     shutdown.cancelled().await;
                     return Ok(());
@@ -77,37 +81,53 @@ impl Messages {
         }
     }
 
-    async fn take(&self, delivery: Box<dyn Delivery>) {
+    /// Obeys commands in their order, and acknowledges those that were obeyed when they are on disk.
+    async fn take(&self, group: Vec<Box<dyn Delivery>>) {
+        let mut obeyed = Vec::with_capacity(group.len());
+        for delivery in group {
+            if let Some(taken) = self.obey(delivery).await {
+                obeyed.push(taken);
+            }
+        }
+        if let Err(error) = self.table.settle().await {
+            // Not acknowledged, so they come again; the pause keeps a full disk from turning this into a loop.
+            tracing::error!(commands = obeyed.len(), %error, "commands cannot be stored; they are tried again");
+            for (_, kind, _) in &obeyed {
+                self.metrics.commands.with_label_values(&[kind, "not-stored"]).inc();
+            }
+            return tokio::time::sleep(RETRY).await;
+        }
+        for (delivery, kind, result) in obeyed {
+            self.metrics.commands.with_label_values(&[kind, result]).inc();
+            delivery.ack().await;
+        }
+    }
+
+    /// Obeys one command, but for storing it. Returns it with its kind and what became of it, unless it was refused.
+    async fn obey(&self, delivery: Box<dyn Delivery>) -> Option<(Box<dyn Delivery>, &'static str, &'static str)> {
         let envelope = match serde_json::from_slice::<Envelope>(&delivery.message().body) {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::warn!(%error, "a message that is no JSON envelope is rejected");
                 self.metrics.commands.with_label_values(&["", "unreadable"]).inc();
-                return delivery.reject().await;
+                delivery.reject().await;
+                return None;
             }
         };
         let span = fogflow_chassis::continued("obey order", "worker", delivery.message().traceparent.as_deref());
-        let result = match self.handle(&envelope).instrument(span).await {
-            Ok(result) => result,
-            Err(Refusal::Closing) => return drop(delivery),
+        match span.in_scope(|| self.handle(&envelope)) {
+            Ok(result) => Some((delivery, known(&envelope), result)),
+            Err(Refusal::Closing) => None,
             Err(Refusal::Unreadable(error)) => {
                 tracing::warn!(kind = envelope.message_type, from = envelope.from, %error, "a message cannot be read and is rejected");
                 self.metrics.commands.with_label_values(&[known(&envelope), "unreadable"]).inc();
-                return delivery.reject().await;
+                delivery.reject().await;
+                None
             }
-            Err(Refusal::NotStored(error)) => {
-                // Not acknowledged, so it comes again; the pause keeps a full disk from turning this into a loop.
-                tracing::error!(kind = envelope.message_type, %error, "a command cannot be stored; it is tried again");
-                self.metrics.commands.with_label_values(&[known(&envelope), "not-stored"]).inc();
-                tokio::time::sleep(RETRY).await;
-                return drop(delivery);
-            }
-        };
-        self.metrics.commands.with_label_values(&[known(&envelope), result]).inc();
-        delivery.ack().await;
+        }
     }
 
-    async fn handle(&self, envelope: &Envelope) -> Result<&'static str, Refusal> {
+    fn handle(&self, envelope: &Envelope) -> Result<&'static str, Refusal> {
         let command = match envelope.kind() {
             Some(MessageType::AddTask) => Command::Add(payload(envelope)?),
             Some(MessageType::RemoveTask) => Command::Remove(payload(envelope)?),
@@ -128,15 +148,14 @@ impl Messages {
         if addressed_to_another(&command, &self.settings.worker_id) {
             return Ok("misdirected");
         }
-        match self.table.apply(command).await {
-            Ok(Applied::Changed) => Ok("changed"),
-            Ok(Applied::Unchanged) => Ok("unchanged"),
-            Ok(Applied::Stale) => {
+        match self.table.apply(command) {
+            Applied::Changed => Ok("changed"),
+            Applied::Unchanged => Ok("unchanged"),
+            Applied::Stale => {
                 tracing::debug!(kind = envelope.message_type, from = envelope.from, "an outdated command is ignored");
                 Ok("stale")
             }
-            Ok(Applied::Closing) => Err(Refusal::Closing),
-            Err(error) => Err(Refusal::NotStored(error)),
+            Applied::Closing => Err(Refusal::Closing),
         }
     }
 
@@ -234,13 +253,12 @@ impl Messages {
 
 enum Refusal {
     Unreadable(serde_json::Error),
-    NotStored(std::io::Error),
     /// Not acknowledged, so that the next worker gets it.
     Closing,
 }
 
 fn payload<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
-    serde_json::from_value(envelope.payload.clone()).map_err(Refusal::Unreadable)
+    T::deserialize(&envelope.payload).map_err(Refusal::Unreadable)
 }
 
 /// The label of a message in metrics: its type if we know it, so that strangers cannot make labels.

@@ -12,8 +12,11 @@ use fogflow_orchestration::{DesiredTasks, FlowInfo, InputStream, ScheduledTaskIn
 
 use super::workers::Workers;
 
-/// A report may have been on its way while a command was sent; contradictions younger than this prove nothing.
+/// A report may have been on its way while a command was sent; contradictions younger than this prove nothing. For workers that do not
+/// say what they have heard.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
+/// A command that is not heard for so long does not come any more.
+const LOST: Duration = Duration::from_secs(60);
 /// How often `failed` outweighs `running` before a worker is given up for a task.
 const FAILURES: u32 = 3;
 
@@ -57,6 +60,12 @@ pub struct Copy {
 pub(super) struct Told {
     pub(super) task: Arc<ScheduledTaskInstance>,
     pub(super) at: Instant,
+}
+
+impl Told {
+    fn is_older_than(&self, age: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= age
+    }
 }
 
 impl Copy {
@@ -190,6 +199,12 @@ impl Copies {
     pub fn report(&mut self, report: WorkerTasks, epoch: u64, now: Instant) -> Observed {
         let mut observed = Observed { differs: report.epoch < epoch, ..Observed::default() };
         let worker = report.worker_id;
+        let heard = report.generation.filter(|_| report.epoch == epoch);
+        // A worker that has much to do hears a command late; then the report is no answer to it.
+        let has_heard = |told: &Told| match (heard, told.task.generation) {
+            (Some(heard), Some(generation)) if told.task.epoch == Some(epoch) => generation <= heard || told.is_older_than(LOST, now),
+            _ => told.is_older_than(IN_FLIGHT, now),
+        };
         let reported: BTreeSet<Arc<str>> = report.tasks.iter().map(|update| update.task_id.as_str().into()).collect();
         for update in report.tasks {
             let id: Arc<str> = update.task_id.as_str().into();
@@ -207,9 +222,7 @@ impl Copies {
                     observed.touched.insert(id);
                     observed.differs = true;
                 }
-                Some(told) if copy.removal.is_none() && generation != told.task.generation && is_old(told.at, now) => {
-                    observed.differs = true
-                }
+                Some(told) if copy.removal.is_none() && generation != told.task.generation && has_heard(told) => observed.differs = true,
                 Some(_) => {
                     if copy.removal.is_some() {
                         observed.touched.insert(id);
@@ -220,7 +233,7 @@ impl Copies {
         let missing: Vec<Arc<str>> = self.of_worker(&worker).filter(|id| !reported.contains(*id)).cloned().collect();
         for id in missing {
             let settled = self.get(&id, &worker).is_some_and(|copy| {
-                copy.told.as_ref().is_none_or(|told| is_old(told.at, now)) && copy.removal.is_none_or(|at| is_old(at, now))
+                copy.told.as_ref().is_none_or(has_heard) && copy.removal.is_none_or(|at| now.saturating_duration_since(at) >= IN_FLIGHT)
             });
             if settled {
                 self.drop_copy(&id, &worker);
@@ -299,6 +312,44 @@ impl Copies {
     }
 }
 
-fn is_old(at: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(at) >= IN_FLIGHT
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: u64 = 1;
+
+    fn told(copies: &mut Copies, id: &str, generation: u64, now: Instant) {
+        let task = ScheduledTaskInstance {
+            id: id.to_owned(),
+            worker_id: "w".to_owned(),
+            epoch: Some(EPOCH),
+            generation: Some(generation),
+            ..ScheduledTaskInstance::default()
+        };
+        copies.told("w", &Command::Add(Box::new(task)), now);
+    }
+
+    fn report(generation: Option<u64>) -> WorkerTasks {
+        WorkerTasks { worker_id: "w".to_owned(), epoch: EPOCH, generation, tasks: Vec::new() }
+    }
+
+    #[test]
+    fn what_a_busy_worker_has_not_heard_yet_is_not_told_again() {
+        let (mut copies, begun) = (Copies::default(), Instant::now());
+        told(&mut copies, "heard", 4, begun);
+        told(&mut copies, "on its way", 5, begun);
+        let observed = copies.report(report(Some(4)), EPOCH, begun + Duration::from_secs(20));
+        assert_eq!(observed.touched, BTreeSet::from(["heard".into()]), "it was heard, and is not there: forgotten");
+        assert!(copies.get("on its way", "w").is_some());
+        let observed = copies.report(report(Some(4)), EPOCH, begun + LOST);
+        assert_eq!(observed.touched, BTreeSet::from(["on its way".into()]), "it does not come any more");
+    }
+
+    #[test]
+    fn of_a_worker_that_does_not_say_what_it_has_heard_a_second_is_enough() {
+        let (mut copies, begun) = (Copies::default(), Instant::now());
+        told(&mut copies, "a", 4, begun);
+        assert!(copies.report(report(None), EPOCH, begun + IN_FLIGHT / 2).touched.is_empty());
+        assert_eq!(copies.report(report(None), EPOCH, begun + IN_FLIGHT).touched.len(), 1);
+    }
 }

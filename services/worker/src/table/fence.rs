@@ -31,6 +31,8 @@ impl Stamp {
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
     epoch: u64,
+    /// The newest command heard: its epoch and generation.
+    heard: (u64, u64),
     full: Option<(u64, u64)>,
     last: HashMap<String, Stamp>,
     order: VecDeque<String>,
@@ -42,8 +44,15 @@ impl Fence {
         self.epoch
     }
 
+    /// The generation of the newest command heard in the highest epoch, of which there may be none yet. A master sends its
+    /// commands to a worker in the order of their generations, so all before it were heard too.
+    pub(crate) fn heard(&self) -> Option<u64> {
+        (self.heard.1 > 0 && self.heard.0 == self.epoch).then_some(self.heard.1)
+    }
+
     /// Whether to obey a command about a task; notes it if so.
     pub(crate) fn admit(&mut self, task_id: &str, stamp: Stamp) -> bool {
+        self.heard = self.heard.max((stamp.epoch.unwrap_or(0), stamp.generation.unwrap_or(0)));
         if stamp.epoch.is_some_and(|epoch| epoch < self.epoch) || self.last.get(task_id).is_some_and(|last| stamp.is_before(*last)) {
             return false;
         }
@@ -62,6 +71,7 @@ impl Fence {
     /// Whether to obey a master's whole set; notes it if so.
     pub(crate) fn admit_full(&mut self, desired: &DesiredTasks) -> bool {
         let stamp = (desired.epoch, desired.generation);
+        self.heard = self.heard.max(stamp);
         if desired.epoch < self.epoch || self.full.is_some_and(|full| stamp < full) {
             return false;
         }
@@ -77,6 +87,19 @@ mod tests {
 
     fn stamp(epoch: u64, generation: u64) -> Stamp {
         Stamp { epoch: Some(epoch), generation: Some(generation) }
+    }
+
+    #[test]
+    fn the_newest_generation_of_the_highest_epoch_is_what_was_heard() {
+        let mut fence = Fence::default();
+        assert_eq!(fence.heard(), None);
+        fence.admit("a", stamp(2, 7));
+        fence.admit("a", stamp(2, 5));
+        assert_eq!(fence.heard(), Some(7), "also when an old one is not obeyed");
+        fence.admit_full(&DesiredTasks { epoch: 3, generation: 2, ..DesiredTasks::default() });
+        assert_eq!(fence.heard(), Some(2));
+        fence.admit("a", Stamp::default());
+        assert_eq!(fence.heard(), Some(2), "an upstream master's commands have no number");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod early;
 mod fence;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use fogflow_chassis::Supervisor;
@@ -64,8 +64,15 @@ struct Entry {
     leaving: Option<bool>,
     desired: watch::Sender<Desired>,
     status: watch::Receiver<TaskUpdate>,
-    /// The actor's ends of the channels, until it is started with its first wish.
-    idle: Option<(watch::Receiver<Desired>, Reporter)>,
+    /// What the actor is started with, until it is.
+    idle: Option<Idle>,
+}
+
+struct Idle {
+    wish: watch::Receiver<Desired>,
+    reporter: Reporter,
+    /// `traceparent` of the order that brought the task.
+    trace: Option<String>,
 }
 
 #[derive(Default)]
@@ -133,24 +140,26 @@ impl TaskTable {
         }
     }
 
-    /// Applies a command. When this returns, the change is on disk and the actors know.
-    pub(crate) async fn apply(self: &Arc<Self>, command: Command) -> std::io::Result<Applied> {
-        let applied = {
-            let mut inner = self.inner.lock();
-            if inner.closing {
-                return Ok(Applied::Closing);
-            }
-            match command {
-                Command::Add(task) => self.add(&mut inner, task, true),
-                Command::Remove(task) => remove(&mut inner, &task),
-                Command::AddInput(flow) => add_input(&mut inner, flow),
-                Command::RemoveInput(flow) => remove_input(&mut inner, &flow),
-                Command::Whole(desired) => self.whole(&mut inner, desired),
-            }
-        };
+    /// Applies a command. Nobody else learns of it before [`TaskTable::settle`].
+    pub(crate) fn apply(&self, command: Command) -> Applied {
+        let mut inner = self.inner.lock();
+        if inner.closing {
+            return Applied::Closing;
+        }
+        match command {
+            Command::Add(task) => self.add(&mut inner, task, true),
+            Command::Remove(task) => remove(&mut inner, &task),
+            Command::AddInput(flow) => add_input(&mut inner, flow),
+            Command::RemoveInput(flow) => remove_input(&mut inner, &flow),
+            Command::Whole(desired) => self.whole(&mut inner, desired),
+        }
+    }
+
+    /// When this returns, what was applied is on disk and the actors know.
+    pub(crate) async fn settle(self: &Arc<Self>) -> std::io::Result<()> {
         self.save().await?;
         self.tell();
-        Ok(applied)
+        Ok(())
     }
 
     /// Writes every record that is not on disk yet, also one that an earlier command could not write.
@@ -202,12 +211,9 @@ impl TaskTable {
         if !inner.fence.admit_full(&desired) {
             return Applied::Stale;
         }
-        let surplus: Vec<String> = inner
-            .entries
-            .iter()
-            .filter(|(id, entry)| entry.leaving.is_none() && !desired.tasks.iter().any(|task| task.id == **id))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let wanted: HashSet<&str> = desired.tasks.iter().map(|task| task.id.as_str()).collect();
+        let is_surplus = |(id, entry): &(&String, &Entry)| entry.leaving.is_none() && !wanted.contains(id.as_str());
+        let surplus: Vec<String> = inner.entries.iter().filter(is_surplus).map(|(id, _)| id.clone()).collect();
         let mut changed = !surplus.is_empty();
         for id in surplus {
             if let Some(entry) = inner.entries.get_mut(&id) {
@@ -230,13 +236,12 @@ impl TaskTable {
         let worker_id = self.around.settings.worker_id.clone();
         let reporter = Reporter::new(worker_id, &task, self.outbox.clone(), self.metrics.dropped_reports.clone());
         let status = reporter.subscribe();
-        inner.entries.insert(id, Entry { task, leaving, desired, status, idle: Some((wish, reporter)) });
+        let idle = Some(Idle { wish, reporter, trace: fogflow_chassis::current_traceparent() });
+        inner.entries.insert(id, Entry { task, leaving, desired, status, idle });
     }
 
-    fn start(self: &Arc<Self>, id: &str, wish: watch::Receiver<Desired>, reporter: Reporter) {
+    fn start(self: &Arc<Self>, id: &str, Idle { wish, reporter, trace }: Idle) {
         let (table, around, id) = (Arc::clone(self), self.around.clone(), id.to_owned());
-        // That of the order which brought the task.
-        let trace = fogflow_chassis::current_traceparent();
         self.supervisor.spawn(format!("worker/task/{id}"), async move {
             let inputs = Inputs::load(around.broker.clone(), Arc::clone(&around.records), &id).await;
             Actor::new(around, wish, reporter, inputs, trace).run(|| table.finish(&id)).await;
@@ -286,8 +291,8 @@ impl TaskTable {
                 *current = desired;
                 changed
             });
-            if let Some((wish, reporter)) = entry.idle.take() {
-                self.start(id, wish, reporter);
+            if let Some(idle) = entry.idle.take() {
+                self.start(id, idle);
             }
         }
         self.metrics.tasks.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
@@ -330,7 +335,8 @@ impl TaskTable {
             })
             .collect();
         tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id));
-        WorkerTasks { worker_id: self.around.settings.worker_id.clone(), epoch: inner.fence.epoch(), tasks }
+        let (worker_id, fence) = (self.around.settings.worker_id.clone(), &inner.fence);
+        WorkerTasks { worker_id, epoch: fence.epoch(), generation: fence.heard(), tasks }
     }
 
     /// One task with its state.

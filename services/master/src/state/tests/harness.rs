@@ -199,7 +199,7 @@ impl Rig {
             return;
         }
         let tasks = sim.tasks.values().map(|task| sim.update(task, sim.says)).collect();
-        self.state.worker_reports(WorkerTasks { worker_id: id.to_owned(), epoch: sim.epoch, tasks }, self.now);
+        self.state.worker_reports(WorkerTasks { worker_id: id.to_owned(), epoch: sim.epoch, generation: None, tasks }, self.now);
     }
 
     /// Reconciles until nothing is left to say.
