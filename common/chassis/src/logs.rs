@@ -48,7 +48,7 @@ fn filter_of(logging: &LoggingConfig) -> String {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    format!("{word},hyper=warn,reqwest=warn,lapin=warn,fjall=warn,lsm_tree=warn,h2=warn,rustls=warn,opentelemetry=warn")
+    format!("{word},hyper=warn,reqwest=warn,lapin=warn,fjall=warn,lsm_tree=warn,h2=warn,rustls=warn,opentelemetry=warn,tokio_postgres=warn")
 }
 
 #[derive(Clone, Debug)]
