@@ -110,9 +110,14 @@ class SeveralMasters(ClusterTest):
         for name in ("master", "cloud-worker", "rabbitmq"):
             self.assertEqual(len(self.spread(name)), 3, f"{name}: one on each node")
         self.assertGreater(len({pod["spec"]["nodeName"] for pod in pods}), 1)
-        queues = [line.split("\t") for line in self.cluster.kubectl(
-            "exec", "-n", NAMESPACE, "rabbitmq-0", "--", "rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "type").splitlines()]
-        self.assertEqual({kind for _, kind in queues}, {"quorum"}, queues)
+        wait_for("all queues to be quorum queues with a copy on each member", 60, self.queues_are_safe, 5)
+
+    def queues_are_safe(self) -> bool:
+        listed = self.cluster.kubectl("exec", "-n", NAMESPACE, "rabbitmq-0", "--", "rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "type", "members")
+        queues = [line.split("\t") for line in listed.splitlines()]
+        if not queues or any(len(queue) != 3 or queue[1] != "quorum" or queue[2].count("rabbit@") != 3 for queue in queues):
+            raise Failed(listed)
+        return True
 
     def test_2_the_leading_master_dies_and_another_leads_within_15_seconds(self) -> None:
         epoch, leader = self.leader()
@@ -152,7 +157,7 @@ class SeveralMasters(ClusterTest):
         self.assertTrue(lost, f"{victim} has no task")
         machine = victim.removeprefix(f"{self.cluster.environment['KUBELAB_NAME']}-")
         began = time.monotonic()
-        self.testbed(self.cluster, "kill", machine)
+        self.switch(self.cluster, "kill", machine)
         try:
             def elsewhere() -> bool:
                 places = {pod["metadata"]["annotations"]["fogflow.io/task"]: pod["spec"].get("nodeName") for pod in self.node.task_pods()}
@@ -165,10 +170,10 @@ class SeveralMasters(ClusterTest):
             node.update(self.node.base, "Room.after", "Room", 1)
             self.wait_once(count + 1, 60)
         finally:
-            self.testbed(self.cluster, "boot", machine)
+            self.switch(self.cluster, "boot", machine)
         self.cluster.wait_ready(NAMESPACE, 180)
         self.wait_once(count + 1)
 
     @staticmethod
-    def testbed(cluster: Cluster, *arguments: str) -> None:
+    def switch(cluster: Cluster, *arguments: str) -> None:
         run([*cluster.testbed, arguments[0], "--name", cluster.environment["KUBELAB_NAME"], *arguments[1:]])
