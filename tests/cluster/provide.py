@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from cluster import ROOT, Cluster, run
+from cluster import ROOT, Cluster, Failed, run
 
 STAND_INS = ["busybox", "debug", "nginx-unprivileged", "postgres", "rabbitmq"]
 
@@ -53,7 +53,13 @@ def provide(name: str, nodes: int, images: list[Path], stand_ins: list[str] | No
     """A cluster with the images in it. The testbed starts one; elsewhere the one of KUBECONFIG is used."""
     program = testbed_program()
     if program:
-        run([program, "up", "--name", name, "--nodes", str(nodes)], seconds=300)
+        up = [program, "up", "--name", name, "--nodes", str(nodes)]
+        try:
+            run(up, seconds=300)
+        except Failed as error:
+            print(f"    the testbed is started once more: {error}", flush=True)
+            take_down(name)
+            run(up, seconds=300)
         run([program, "images", "--name", name, *(STAND_INS if stand_ins is None else stand_ins)], seconds=900)
         cluster = Cluster(testbed_environment(program, name), [program, "load", "--name", name], [program])
     else:
