@@ -85,6 +85,22 @@ impl RabbitMq {
         end_group(self.server.take(), Signal::KILL).await;
     }
 
+    /// Stops the node's time: connections stay, nothing is answered. [`thaw`](Self::thaw) lets it go on.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(server) = &self.server {
+            let _ = kill_process_group(pid(server), signal);
+        }
+    }
+
     /// Starts the node again on its data and its port.
     pub async fn restart(&mut self) {
         assert!(self.server.is_none(), "RabbitMQ runs already");

@@ -108,6 +108,28 @@ async fn a_server_that_is_killed_loses_no_confirmed_message() {
 
 /// FAULT 1: a dead RabbitMQ connection was used on, and a deaf process went on beating.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_hears_again_after_a_server_was_silent_for_long() {
+    let Some(server) = RabbitMq::start("a_consumer_hears_again").await else { return };
+    let bus = RabbitBus::connect(settings(server.url())).await.unwrap();
+    connected(&bus).await;
+    let mut subscription = bus.subscribe(queue("q", &["a."])).await.unwrap();
+    bus.publish(message("a.", "1")).await.unwrap();
+    assert_eq!(take(&mut subscription).await, "1");
+    let received = tokio::spawn(async move { take(&mut subscription).await });
+    server.freeze();
+    // Unconfirmed, so that the connection is given up while nobody has closed it.
+    assert!(matches!(bus.publish(message("a.", "2")).await, Err(BusError::Unconfirmed(_))));
+    bounded("the connection to be given up", bus.connected().wait_for(|connected| !connected)).await.unwrap();
+    server.thaw();
+    connected(&bus).await;
+    bus.publish(message("a.", "3")).await.unwrap();
+    let heard = bounded("the message", received).await.unwrap();
+    assert!(["2", "3"].contains(&heard.as_str()), "the unconfirmed one, if it had reached the server: {heard}");
+    bus.close().await;
+}
+
+/// FAULT 1: a dead RabbitMQ connection was used on, and a deaf process went on beating.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn components_may_start_before_the_server() {
     let Some(mut server) = RabbitMq::start("components_may_start_before_the_server").await else { return };
     server.stop().await;

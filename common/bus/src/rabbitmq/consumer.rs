@@ -52,10 +52,16 @@ impl RabbitSubscription {
                     continue;
                 }
             };
-            match consumer.next().await {
-                Some(Ok(delivery)) => return Some(delivery),
-                Some(Err(error)) => tracing::debug!(queue = %self.queue.name, %error, generation, "the consumer broke off"),
-                None => tracing::debug!(queue = %self.queue.name, generation, "the consumer ended"),
+            // A consumer does not always learn that its connection was given up; it would stay deaf.
+            tokio::select! {
+                delivery = consumer.next() => match delivery {
+                    Some(Ok(delivery)) => return Some(delivery),
+                    Some(Err(error)) => tracing::debug!(queue = %self.queue.name, %error, generation, "the consumer broke off"),
+                    None => tracing::debug!(queue = %self.queue.name, generation, "the consumer ended"),
+                },
+                () = self.link.replaced(generation) => {
+                    tracing::debug!(queue = %self.queue.name, generation, "the consumer's connection was given up");
+                }
             }
             self.current = None;
         }

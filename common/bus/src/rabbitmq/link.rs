@@ -114,6 +114,12 @@ impl Link {
         }
     }
 
+    /// Returns when a connection is no longer the live one.
+    pub(super) async fn replaced(&self, generation: u64) {
+        let mut watched = self.live.subscribe();
+        let _ = watched.wait_for(|live| live.as_ref().is_none_or(|live| live.generation != generation)).await;
+    }
+
     /// Declares a queue now, if there is a connection, and on every later connection.
     pub(super) async fn declare(&self, queue: &Queue) -> Result<(), BusError> {
         if self.closing.is_cancelled() {
