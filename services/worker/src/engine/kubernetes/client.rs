@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Error};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::engine::EngineError;
@@ -15,6 +16,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// For one attempt. Watches are not bound by it: the server ends them by itself.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 6;
+/// Calls at a time: what waits costs the server nothing, and its time has not begun.
+const IN_FLIGHT: usize = 32;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -42,12 +45,13 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Cluster
     Ok(Cluster { client: Client::try_from(config)?, own_namespace })
 }
 
-/// Makes calls, no faster than agreed.
+/// Makes calls, no faster than agreed and no more at a time.
 #[derive(Debug)]
 pub(crate) struct Calls {
     pace: Pace,
     /// When the next call would be due if all had been evenly spaced.
     due: Mutex<Instant>,
+    in_flight: Semaphore,
     first_pause: Duration,
 }
 
@@ -76,7 +80,12 @@ impl Pace {
 impl Calls {
     /// At most `per_second` calls, after a burst of twice as many.
     pub(crate) fn new(per_second: u16) -> Self {
-        Calls { pace: Pace::new(per_second), due: Mutex::new(Instant::now()), first_pause: FIRST_PAUSE }
+        Calls {
+            pace: Pace::new(per_second),
+            due: Mutex::new(Instant::now()),
+            in_flight: Semaphore::new(IN_FLIGHT),
+            first_pause: FIRST_PAUSE,
+        }
     }
 
     async fn turn(&self) {
@@ -97,8 +106,12 @@ impl Calls {
         let mut pause = self.first_pause;
         let mut attempt = 1;
         loop {
-            self.turn().await;
-            let error = match tokio::time::timeout(ATTEMPT, call()).await {
+            let outcome = {
+                let _place = self.in_flight.acquire().await; // never closed
+                self.turn().await;
+                tokio::time::timeout(ATTEMPT, call()).await
+            };
+            let error = match outcome {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) if !is_transient(&error) => return Err(refusal(what, &error)),
                 Ok(Err(error)) => words(&error),

@@ -41,6 +41,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PropagationPoli
 use kube::core::ApiResource;
 use kube::{Api, Resource};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::client::{Calls, Cluster, is_missing};
@@ -57,6 +58,8 @@ use crate::settings::Settings;
 const BEHIND: Duration = Duration::from_secs(15);
 /// How long the end of a pod is waited for: its grace and some. A pod on a lost node does not end before its node returns.
 const ENDING: Duration = Duration::from_secs(20);
+/// Tasks that are made at a time: each holds its manifests meanwhile.
+const STARTS: usize = 32;
 /// One answer to "does it listen".
 const LISTENING: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,7 @@ pub struct KubernetesEngine {
     owner: Arc<OnceLock<Value>>,
     process: Process,
     leadership: Leadership,
+    starts: Semaphore,
     retired: CancellationToken,
 }
 
@@ -115,6 +119,7 @@ impl KubernetesEngine {
             owner,
             process: process.clone(),
             leadership,
+            starts: Semaphore::new(STARTS),
             retired: CancellationToken::new(),
         })
     }
@@ -252,6 +257,10 @@ impl Engine for KubernetesEngine {
     }
 
     async fn ensure(&self, launch: &Launch, _progress: Progress<'_>) -> Result<Instance, EngineError> {
+        let _place = tokio::select! {
+            place = self.starts.acquire() => place, // never closed
+            () = launch.cancel.cancelled() => return Err(EngineError::Cancelled),
+        };
         let manifests = spec::manifests(&launch.task, &self.site)?;
         let name = &manifests.name;
         let is_made = |view: &View| {
