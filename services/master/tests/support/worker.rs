@@ -96,7 +96,10 @@ impl SimWorker {
             let book = self.book.lock();
             let workload = u32::try_from(book.tasks.len()).unwrap();
             let tasks = book.tasks.values().map(|task| self.update_of(task, book.state.unwrap_or(TaskState::Running))).collect();
-            (WorkerProfile { workload, ..self.profile.clone() }, WorkerTasks { worker_id: self.id.clone(), epoch: book.epoch, generation: None, tasks })
+            (
+                WorkerProfile { workload, ..self.profile.clone() },
+                WorkerTasks { worker_id: self.id.clone(), epoch: book.epoch, generation: None, tasks },
+            )
         };
         self.say(routing::HEARTBEAT, kind, &profile).await;
         if !self.is_upstream() {
