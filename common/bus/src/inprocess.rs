@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,12 +36,17 @@ struct Shared {
 struct QueueState {
     name: String,
     bindings: Mutex<Vec<String>>,
+    /// In the order of their places.
     ready: Mutex<VecDeque<Ready>>,
+    /// The place of the next message.
+    places: AtomicU64,
     arrived: Notify,
 }
 
 struct Ready {
     message: Message,
+    /// Its place in the order of arrival.
+    place: u64,
     redelivered: bool,
 }
 
@@ -90,7 +96,13 @@ impl Bus for InProcessBus {
             return Err(BusError::Closed);
         }
         let state = Arc::clone(self.shared.queues.lock().entry(queue.name.clone()).or_insert_with(|| {
-            Arc::new(QueueState { name: queue.name, bindings: Mutex::default(), ready: Mutex::default(), arrived: Notify::new() })
+            Arc::new(QueueState {
+                name: queue.name,
+                bindings: Mutex::default(),
+                ready: Mutex::default(),
+                places: AtomicU64::new(0),
+                arrived: Notify::new(),
+            })
         }));
         state.bind(queue.bindings);
         let permits = Arc::new(Semaphore::new(usize::from(queue.prefetch.max(1))));
@@ -141,16 +153,20 @@ impl QueueState {
         let displaced = {
             let mut ready = self.ready.lock();
             let displaced = if ready.len() >= QUEUE_LIMIT { ready.pop_front() } else { None };
-            ready.push_back(Ready { message, redelivered: false });
+            let place = self.places.fetch_add(1, Ordering::Relaxed);
+            ready.push_back(Ready { message, place, redelivered: false });
             displaced
         };
         self.arrived.notify_one();
         displaced.map(|displaced| displaced.message)
     }
 
-    /// Hands a message back, to its old place at the front.
-    fn put_back(&self, message: Message) {
-        self.ready.lock().push_front(Ready { message, redelivered: true });
+    /// Hands a message back, to its old place: several that are handed back together keep their order.
+    fn put_back(&self, message: Message, place: u64) {
+        let mut ready = self.ready.lock();
+        let index = ready.partition_point(|other| other.place < place);
+        ready.insert(index, Ready { message, place, redelivered: true });
+        drop(ready);
         self.arrived.notify_one();
     }
 
@@ -193,6 +209,7 @@ impl Subscription for InProcessSubscription {
         }?;
         Some(Box::new(InProcessDelivery {
             message: ready.message,
+            place: ready.place,
             redelivered: ready.redelivered,
             queue: Arc::clone(&self.queue),
             shared: Arc::clone(&self.shared),
@@ -212,6 +229,7 @@ impl Drop for InProcessSubscription {
 
 struct InProcessDelivery {
     message: Message,
+    place: u64,
     redelivered: bool,
     queue: Arc<QueueState>,
     shared: Arc<Shared>,
@@ -243,7 +261,33 @@ impl Delivery for InProcessDelivery {
 impl Drop for InProcessDelivery {
     fn drop(&mut self) {
         if !self.decided {
-            self.queue.put_back(self.message.clone());
+            self.queue.put_back(self.message.clone(), self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_that_are_handed_back_together_come_again_in_their_order() {
+        let bus = InProcessBus::new();
+        let queue = Queue { name: "q".to_owned(), bindings: vec!["#".to_owned()], prefetch: 10 };
+        let mut subscription = bus.subscribe(queue).await.unwrap();
+        for body in ["1", "2", "3"] {
+            bus.publish(Message { routing_key: "k".to_owned(), body: body.into(), traceparent: None }).await.unwrap();
+        }
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            taken.push(subscription.next().await.unwrap());
+        }
+        drop(taken);
+        let mut again = Vec::new();
+        for _ in 0..3 {
+            again.push(subscription.next().await.unwrap());
+        }
+        let bodies: Vec<_> = again.iter().map(|delivery| delivery.message().body.clone()).collect();
+        assert_eq!(bodies, ["1", "2", "3"]);
     }
 }
