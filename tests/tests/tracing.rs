@@ -55,27 +55,18 @@ fn traced(site_id: &str, collector: &Collector) -> Site {
 async fn follow_an_update(site: &Site, collector: &Collector) {
     let http = Http::new();
     register_function(site, "echo", "Thing", ECHO, json!({})).await;
-    // Without a worker, it would be the worker's coming that starts the task.
-    let workers = format!("{}/workers", site.url("master"));
-    wait_for("the master to know the worker", Duration::from_secs(20), async || {
-        let all = http.ok(&workers).await?.to_string();
-        if all.contains("Worker.") { Ok(()) } else { Err(all) }
-    })
-    .await;
-    // Before that, the entity would be part of what a new subscription finds, which no update has caused.
-    let watched = format!("{}/ngsi9/subscription", site.url("discovery"));
-    wait_for("the master to watch for the type", Duration::from_secs(20), async || {
-        let all = http.ok(&watched).await?.to_string();
-        if all.contains("\"Thing\"") { Ok(()) } else { Err(all) }
-    })
-    .await;
-
-    let update = http::update("Thing.1", "Thing", &[("value", json!(7))]).to_string().into_bytes();
-    let caller = format!("00-{TRACE}-{CALLER}-01");
+    // The first task shows that the worker is known and that the master hears of the type: from now on it is an update that
+    // starts a task, and not somebody's coming or the first answer to a subscription.
     let url = format!("{}/ngsi10/updateContext", site.url("broker"));
-    let (_, answer) = http.send(Method::POST, &url, &[("traceparent", &caller)], Some(update)).await.unwrap();
+    let update = |id: &str| http::update(id, "Thing", &[("value", json!(7))]).to_string().into_bytes();
+    let (_, answer) = http.send(Method::POST, &url, &[], Some(update("Thing.0"))).await.unwrap();
     assert!(http::acknowledged(&answer), "{answer}");
-    tasks_when(site, "one running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
+    tasks_when(site, "a first running task", Duration::from_secs(30), |rows| in_state(rows, "running") == 1).await;
+
+    let caller = format!("00-{TRACE}-{CALLER}-01");
+    let (_, answer) = http.send(Method::POST, &url, &[("traceparent", &caller)], Some(update("Thing.1"))).await.unwrap();
+    assert!(http::acknowledged(&answer), "{answer}");
+    tasks_when(site, "two running tasks", Duration::from_secs(30), |rows| in_state(rows, "running") == 2).await;
 
     // Each service exports on its own, so a span may arrive before the one that caused it.
     wait_for("spans of every step of the way, each with a known cause", Duration::from_secs(30), async || {
