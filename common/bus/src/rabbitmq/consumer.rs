@@ -18,6 +18,8 @@ use crate::in_flight::Flight;
 
 /// Limit for subscribing on a connection.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Limit for telling the server what became of a message. On a connection that was given up the answer never comes.
+const DECIDE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the next attempt on the same connection.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -116,13 +118,17 @@ impl RabbitDelivery {
     /// Tells the server. When that fails, the connection is gone and the server delivers the message again.
     async fn decide(acker: Option<Acker>, decision: Decision) {
         let Some(acker) = acker else { return };
-        let told = match decision {
-            Decision::Done => acker.ack(BasicAckOptions::default()).await,
-            Decision::Never => acker.reject(BasicRejectOptions { requeue: false }).await,
-            Decision::Back => acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
-        };
-        if let Err(error) = told {
-            tracing::debug!(%error, ?decision, "too late to tell the server, the message will be delivered again");
+        let told = timeout(DECIDE_LIMIT, async {
+            match decision {
+                Decision::Done => acker.ack(BasicAckOptions::default()).await,
+                Decision::Never => acker.reject(BasicRejectOptions { requeue: false }).await,
+                Decision::Back => acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
+            }
+        });
+        match told.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, ?decision, "too late to tell the server, the message will be delivered again"),
+            Err(_) => tracing::debug!(?decision, "the server cannot be told in time, the message will be delivered again"),
         }
     }
 }
