@@ -34,7 +34,7 @@ pub use errors::{ErrorForm, UsageError};
 pub use logs::init as init_logs;
 pub use process::Process;
 pub use readiness::{Readiness, ReadyPart};
-pub use resources::{open_bus, open_store, store_settings};
+pub use resources::{open_bus, open_store, store_settings, when_there};
 pub use routes::Routes;
 pub use run::{CommonArgs, load_config, main, run};
 pub use serve::{serve, serve_tls, serve_tls_for_pages};

@@ -1,5 +1,7 @@
 //! The stores and the bus that the configuration names, with their tasks below the supervisor of the service that opens them.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use fogflow_background::Spawner;
 use fogflow_bus::rabbitmq::AmqpSettings;
@@ -12,6 +14,8 @@ use crate::process::Process;
 
 /// The exchange that upstream's components use, too.
 const EXCHANGE: &str = "fogflow";
+/// How soon a store that is away at start is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Opens the store of a service (`broker`, `discovery`, `designer`, `master`). `durability` concerns the embedded engine.
 ///
@@ -23,6 +27,25 @@ pub async fn open_store(config: &Config, process: &Process, service: &str, durab
         Ok(store) => Ok(store),
         Err(error @ StoreError::InUse(_)) => Err(UsageError(error.to_string()).into()),
         Err(error) => Err(error).with_context(|| format!("the store of {service} cannot be opened")),
+    }
+}
+
+/// Reads from the store at start, again while the store is away: a service that starts while the database restarts waits for it,
+/// and is not ready meanwhile.
+///
+/// # Errors
+/// Every other error of `read`, and when the process is asked to end.
+pub async fn when_there<T>(process: &Process, mut read: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    loop {
+        let error = match read().await {
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Unavailable(_))) => error,
+            done => return done,
+        };
+        tracing::warn!(error = format!("{error:#}"), "the store is away and tried again");
+        tokio::select! {
+            () = process.shutdown.cancelled() => return Err(error),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
     }
 }
 
@@ -67,4 +90,26 @@ pub async fn open_bus(config: &Config, process: &Process, component: &str, defau
         spawner: process.tasks.spawner(component),
     };
     fogflow_bus::open(&settings).await.context("the message bus cannot be used")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_is_away_is_waited_for_and_another_error_is_not() {
+        let process = Process::new("test");
+        let mut tries = 0;
+        let read = when_there(&process, async || {
+            tries += 1;
+            let away = || StoreError::Unavailable("the connection was reset".to_owned());
+            if tries < 2 { Err(away()).context("the state cannot be read") } else { Ok(tries) }
+        });
+        assert_eq!(read.await.unwrap(), 2);
+        let damaged = when_there(&process, async || Err::<(), _>(StoreError::Damaged("a document".to_owned()).into()));
+        assert!(damaged.await.unwrap_err().to_string().contains("a document"));
+        process.shutdown.cancel();
+        let ended = when_there(&process, async || Err::<(), _>(StoreError::Unavailable("away".to_owned()).into()));
+        assert!(ended.await.is_err());
+    }
 }

@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
-use fogflow_chassis::{CancellationToken, Process, Routes, Security, component_client, http_client, open_store, serve, serve_tls};
+use fogflow_chassis::{
+    CancellationToken, Process, Routes, Security, component_client, http_client, open_store, serve, serve_tls, when_there,
+};
 use fogflow_client::Peers;
 use fogflow_config::{Config, Consistency, StoreEngine};
 use fogflow_ngsi::Timestamp;
+use fogflow_store::SharedStore;
 use fogflow_store::follow::Follower;
-use fogflow_store::{SharedStore, StoreError};
 use futures::FutureExt;
 use smol_str::SmolStr;
 use tokio::sync::mpsc;
@@ -36,8 +38,6 @@ use crate::subscription::registry;
 
 /// Batches of changes that may wait for the matcher before writers have to.
 const PUBLISHED: usize = 64;
-/// How soon a store that is away at start is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// A running broker.
 #[derive(Clone, Debug)]
@@ -86,14 +86,15 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let (committer, writer) = Committer::new(Arc::clone(&state), Arc::clone(&store), published, Arc::clone(&metrics), line.clone());
     let sender = guard::client()?;
     let base = format!("{}/ngsi-ld/v1/jsonldContexts/", me.url.trim_end_matches("/ngsi10"));
-    let contexts = patiently(process, async || Contexts::load(Arc::clone(&store), sender.clone(), base.clone()).await)
-        .await
-        .context("the @contexts cannot be read")?;
+    let contexts = when_there(process, async || {
+        Contexts::load(Arc::clone(&store), sender.clone(), base.clone()).await.context("the @contexts cannot be read")
+    })
+    .await?;
     let contexts = Arc::new(contexts);
     let notifier = Arc::new(Notifier::new(Arc::clone(&state), sender, Arc::clone(&metrics), Arc::clone(&contexts), Arc::clone(&slots)));
-    let devices = Arc::new(
-        patiently(process, async || Devices::load(Arc::clone(&store), http.clone()).await).await.context("the devices cannot be read")?,
-    );
+    let devices =
+        when_there(process, async || Devices::load(Arc::clone(&store), http.clone()).await.context("the devices cannot be read")).await?;
+    let devices = Arc::new(devices);
     let registrar = Arc::new(Registrar::new(
         me.clone(),
         Arc::clone(&state),
@@ -127,7 +128,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
                 members: Arc::default(),
             };
             let mut applier = Applier::new(parts.clone(), Arc::clone(&contexts), Arc::clone(&devices));
-            patiently(process, async || line.load(&mut applier).await).await.context("the state cannot be read")?;
+            when_there(process, async || line.load(&mut applier).await.context("the state cannot be read")).await?;
             notifier.begin(line.applied());
             let owner = Owner::new(line, parts, Arc::clone(&metrics));
             Some((applier, owner))
@@ -272,23 +273,6 @@ async fn publish(
                 None => return Ok(()),
             },
             () = &mut stop, if !stopping => stopping = true,
-        }
-    }
-}
-
-/// Reads from the store, again while that is away: a broker that starts while the database restarts waits for it, and is not
-/// ready meanwhile.
-async fn patiently<T>(process: &Process, mut read: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    loop {
-        match read().await {
-            Err(StoreError::Unavailable(reason)) if !process.shutdown.is_cancelled() => {
-                tracing::warn!(%reason, "the store is away; it is tried again");
-                tokio::select! {
-                    () = process.shutdown.cancelled() => {}
-                    () = tokio::time::sleep(AGAIN) => {}
-                }
-            }
-            done => return done,
         }
     }
 }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls_for_pages};
+use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls_for_pages, when_there};
 use fogflow_client::{BrokerClient, DiscoveryClient, Endpoint, MasterClient};
 use fogflow_config::{BusEngine, Config, Durability, StoreEngine};
 use fogflow_store::SharedStore;
@@ -77,11 +77,12 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let shared = config.store_of("designer").engine != StoreEngine::Embedded;
     let (told, told_live) = (Arc::clone(&hub), Arc::clone(&hub));
     let observers = Observers {
-        registry: Box::new(move |changes, generation| told.registry_changed(changes, generation)),
-        live: Box::new(move |news| told_live.live_changed(news)),
+        registry: Arc::new(move |changes, generation| told.registry_changed(changes, generation)),
+        live: Arc::new(move |news| told_live.live_changed(news)),
         live_collections: if shared { &SHARED } else { &[] },
     };
-    let registry = Arc::new(Registry::open(Arc::clone(&store), observers).await?);
+    let registry = when_there(process, async || Ok(Registry::open(Arc::clone(&store), observers.clone()).await?)).await?;
+    let registry = Arc::new(registry);
     let http = component_client(&config)?;
     let security = Security::from_config(&config)?;
     let users = TaskTracker::new();

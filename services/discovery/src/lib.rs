@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::middleware::from_fn_with_state;
-use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls};
+use fogflow_chassis::{Process, Security, component_client, open_store, serve, serve_tls, when_there};
 use fogflow_config::{Config, Consistency, Durability, StoreEngine};
 use fogflow_store::SharedStore;
 
@@ -63,7 +63,7 @@ pub async fn start_with(config: Arc<Config>, process: &Process, store: SharedSto
     let heartbeat = u64::from(config.broker.heartbeat_interval);
     // Only a store on a server has other processes.
     let others = if config.store_of("discovery").engine == StoreEngine::Embedded { Others::None } else { Others::Possible };
-    let (registry, replica) = registry::load(&store, heartbeat, clock, others).await?;
+    let (registry, replica) = when_there(process, async || registry::load(&store, heartbeat, clock, others).await).await?;
     let metrics = metrics::Metrics::register(&process.metrics)?;
 
     let api = Api { registry: Arc::clone(&registry), clock };

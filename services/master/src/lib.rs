@@ -29,7 +29,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fogflow_bus::SharedBus;
-use fogflow_chassis::{CancellationToken, Process, Security, component_client, open_store, serve};
+use fogflow_chassis::{CancellationToken, Process, Security, component_client, open_store, serve, when_there};
 use fogflow_client::{BrokerClient, DesignerClient, Endpoint, Peers};
 use fogflow_config::{Config, Durability, StoreEngine};
 use fogflow_orchestration::{Location, MasterProfile};
@@ -91,11 +91,11 @@ pub async fn start_with(config: Arc<Config>, process: &Process, bus: SharedBus, 
     let registry_read = process.readiness.part("registry");
     let bus_connected = process.readiness.part("bus");
     let mut state = State::new(Policy::default(), dead_after(&config));
-    persist::load(&store, &mut state).await?;
+    when_there(process, async || persist::load(&store, &mut state).await).await?;
 
     let security = Security::from_config(&config)?;
     let identity = identity(&config);
-    let former_holder = persist::exchange_holder(&store, &identity.holder).await?;
+    let former_holder = when_there(process, async || persist::exchange_holder(&store, &identity.holder).await).await?;
     // Only an embedded store has one process at a time.
     let former_holder = former_holder.filter(|_| config.store_of("master").engine == StoreEngine::Embedded);
 

@@ -173,7 +173,7 @@ impl Notifier {
     /// The subscriptions of a tenant.
     #[must_use]
     pub fn of_tenant(&self, tenant: &Tenant) -> Vec<SharedWatch<Outbox>> {
-        self.matcher.read().watches().filter(|watch| watch.subscription.tenant == *tenant).cloned().collect()
+        self.select(|watch| watch.subscription.tenant == *tenant)
     }
 
     /// The subscriptions of which `wanted` says so. Keep it short: no subscription can be made meanwhile.
@@ -185,7 +185,7 @@ impl Notifier {
     /// All subscriptions.
     #[must_use]
     pub fn all(&self) -> Vec<SharedWatch<Outbox>> {
-        self.matcher.read().watches().cloned().collect()
+        self.select(|_| true)
     }
 
     /// How many subscriptions there are.

@@ -52,11 +52,12 @@ pub(crate) enum LiveNews<'a> {
 type RegistryObserver = dyn Fn(&[Changed], Sequence) + Send + Sync;
 
 /// Who is told of changes. Must not block.
+#[derive(Clone)]
 pub(crate) struct Observers {
     /// Is told what changed in the registry, and the generation after it.
-    pub registry: Box<RegistryObserver>,
+    pub registry: Arc<RegistryObserver>,
     /// Is told what changed in the live picture's collections.
-    pub live: Box<dyn Fn(&LiveNews<'_>) + Send + Sync>,
+    pub live: Arc<dyn Fn(&LiveNews<'_>) + Send + Sync>,
     /// The live picture's collections; none where no other replica can write them.
     pub live_collections: &'static [&'static str],
 }
