@@ -4,8 +4,6 @@
 //! without one, every task runs. The answer depends on nothing else, above all not on what runs at the moment, so that a
 //! task that ends or appears is judged in the same way as a restart of the worker.
 
-use std::collections::BTreeMap;
-
 use fogflow_orchestration::ScheduledTaskInstance;
 
 /// What a worker shall do with one task.
@@ -17,31 +15,43 @@ pub enum Decision {
     Pause(String),
 }
 
-/// Decides about every task of a worker.
-pub fn desired_state<'a>(tasks: impl IntoIterator<Item = &'a ScheduledTaskInstance>) -> BTreeMap<String, Decision> {
-    let tasks: Vec<&ScheduledTaskInstance> = tasks.into_iter().collect();
-    // Of several tasks at the top, the one with the smallest id is named in the reason, so that the reason is stable.
-    let top =
-        tasks.iter().filter(|task| task.is_exclusive).max_by(|a, b| a.priority_level.cmp(&b.priority_level).then_with(|| b.id.cmp(&a.id)));
-    tasks
-        .iter()
-        .map(|task| {
-            let decision = match top {
-                None => Decision::Run,
-                Some(top) if task.is_exclusive && task.priority_level == top.priority_level => Decision::Run,
-                Some(top) => {
-                    Decision::Pause(format!("the exclusive task {} of level {} has the worker for itself", top.id, top.priority_level))
-                }
-            };
-            (task.id.clone(), decision)
-        })
-        .collect()
+/// The exclusive task that has the most to say: all that is decided depends on it alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    id: String,
+    level: i32,
+}
+
+impl Top {
+    /// Of these tasks. Of several of one level the one with the smallest id is named, so that reasons are stable.
+    pub fn of<'a>(tasks: impl IntoIterator<Item = &'a ScheduledTaskInstance>) -> Option<Self> {
+        let exclusive = tasks.into_iter().filter(|task| task.is_exclusive);
+        let top = exclusive.max_by(|a, b| a.priority_level.cmp(&b.priority_level).then_with(|| b.id.cmp(&a.id)))?;
+        Some(Top { id: top.id.clone(), level: top.priority_level })
+    }
+}
+
+/// Decides about one task of a worker.
+#[must_use]
+pub fn decide(task: &ScheduledTaskInstance, top: Option<&Top>) -> Decision {
+    match top {
+        None => Decision::Run,
+        Some(top) if task.is_exclusive && task.priority_level == top.level => Decision::Run,
+        Some(Top { id, level }) => Decision::Pause(format!("the exclusive task {id} of level {level} has the worker for itself")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
+
+    fn desired_state(tasks: &[ScheduledTaskInstance]) -> BTreeMap<String, Decision> {
+        let top = Top::of(tasks);
+        tasks.iter().map(|task| (task.id.clone(), decide(task, top.as_ref()))).collect()
+    }
 
     fn task(id: &str, is_exclusive: bool, priority_level: i32) -> ScheduledTaskInstance {
         ScheduledTaskInstance { id: id.to_owned(), is_exclusive, priority_level, ..Default::default() }

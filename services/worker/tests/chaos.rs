@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fogflow_orchestration::{DesiredTasks, MessageType, ScheduledTaskInstance, TaskState};
-use fogflow_worker::desired::{Decision, desired_state};
+use fogflow_worker::desired::{Decision, Top, decide};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::{WORKER, World, eventually, flow, input, task};
@@ -42,14 +42,15 @@ impl Model {
 
     /// Which task is subscribed to which entity.
     fn subscriptions(&self) -> BTreeSet<(String, String)> {
-        let decisions = desired_state(self.tasks.values());
-        let running = self.tasks.values().filter(|task| decisions[&task.id] == Decision::Run);
+        let top = Top::of(self.tasks.values());
+        let running = self.tasks.values().filter(|task| decide(task, top.as_ref()) == Decision::Run);
         running.flat_map(|task| task.inputs.iter().map(|input| (task.id.clone(), input.id.clone()))).collect()
     }
 
     fn states(&self) -> BTreeMap<String, TaskState> {
-        let state = |decision| if decision == Decision::Run { TaskState::Running } else { TaskState::Paused };
-        desired_state(self.tasks.values()).into_iter().map(|(id, decision)| (id, state(decision))).collect()
+        let top = Top::of(self.tasks.values());
+        let state = |task| if decide(task, top.as_ref()) == Decision::Run { TaskState::Running } else { TaskState::Paused };
+        self.tasks.iter().map(|(id, task)| (id.clone(), state(task))).collect()
     }
 }
 

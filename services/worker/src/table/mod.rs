@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::early::EarlyInputs;
 use self::fence::{Fence, Stamp};
-use crate::desired::{Decision, desired_state};
+use crate::desired::{Decision, Top, decide};
 use crate::files::{self, Phase, TaskRecord};
 use crate::metrics::Metrics;
 use crate::task::actor::{Actor, Surroundings};
@@ -82,7 +82,19 @@ struct Inner {
     early: EarlyInputs,
     /// Tasks whose record on disk is older than what is known here.
     unsaved: BTreeSet<String>,
+    /// Tasks whose actors have not been told what is known here.
+    untold: BTreeSet<String>,
+    /// On what the decisions depend that the actors were told.
+    top: Option<Top>,
     closing: bool,
+}
+
+impl Inner {
+    /// A task is another than what is on disk and what its actor knows.
+    fn touch(&mut self, id: String) {
+        self.untold.insert(id.clone());
+        self.unsaved.insert(id);
+    }
 }
 
 /// The table.
@@ -201,7 +213,7 @@ impl TaskTable {
             }
             None => self.insert(inner, task, None),
         }
-        inner.unsaved.insert(id);
+        inner.touch(id);
         Applied::Changed
     }
 
@@ -219,7 +231,7 @@ impl TaskTable {
             if let Some(entry) = inner.entries.get_mut(&id) {
                 entry.leaving = Some(desired.moved.contains(&id));
             }
-            inner.unsaved.insert(id);
+            inner.touch(id);
         }
         for mut task in desired.tasks {
             task.epoch = task.epoch.or(Some(desired.epoch));
@@ -237,6 +249,7 @@ impl TaskTable {
         let reporter = Reporter::new(worker_id, &task, self.outbox.clone(), self.metrics.dropped_reports.clone());
         let status = reporter.subscribe();
         let idle = Some(Idle { wish, reporter, trace: fogflow_chassis::current_traceparent() });
+        inner.untold.insert(id.clone());
         inner.entries.insert(id, Entry { task, leaving, desired, status, idle });
     }
 
@@ -273,29 +286,44 @@ impl TaskTable {
         true
     }
 
-    /// Decides anew about every task, tells the actors what changed, and starts those that are new.
+    /// Decides anew about the tasks that were touched, or about all when what they depend on is another; tells the actors what
+    /// changed, and starts those that are new.
     fn tell(self: &Arc<Self>) {
         let mut inner = self.inner.lock();
-        let closing = inner.closing;
-        let decisions = desired_state(inner.entries.values().filter(|entry| entry.leaving.is_none()).map(|entry| &*entry.task));
-        for (id, entry) in &mut inner.entries {
-            let goal = match (closing, entry.leaving, decisions.get(id)) {
-                (true, ..) => Goal::Detach,
-                (false, Some(keep_outputs), _) => Goal::Remove { keep_outputs },
-                (false, None, Some(Decision::Pause(reason))) => Goal::Pause(reason.clone()),
-                (false, None, _) => Goal::Run,
-            };
-            let desired = Desired { task: Arc::clone(&entry.task), goal };
-            entry.desired.send_if_modified(|current| {
-                let changed = *current != desired;
-                *current = desired;
-                changed
-            });
-            if let Some(idle) = entry.idle.take() {
-                self.start(id, idle);
+        let Inner { entries, untold, top, closing, .. } = &mut *inner;
+        let now = Top::of(entries.values().filter(|entry| entry.leaving.is_none()).map(|entry| &*entry.task));
+        let touched = std::mem::take(untold);
+        if *closing || now != *top {
+            *top = now;
+            entries.iter_mut().for_each(|(id, entry)| self.tell_one(id, entry, top.as_ref(), *closing));
+        } else {
+            for id in touched {
+                if let Some(entry) = entries.get_mut(&id) {
+                    self.tell_one(&id, entry, top.as_ref(), false);
+                }
             }
         }
-        self.metrics.tasks.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
+        self.metrics.tasks.set(i64::try_from(entries.len()).unwrap_or(i64::MAX));
+    }
+
+    fn tell_one(self: &Arc<Self>, id: &str, entry: &mut Entry, top: Option<&Top>, closing: bool) {
+        let goal = match (closing, entry.leaving) {
+            (true, _) => Goal::Detach,
+            (false, Some(keep_outputs)) => Goal::Remove { keep_outputs },
+            (false, None) => match decide(&entry.task, top) {
+                Decision::Pause(reason) => Goal::Pause(reason),
+                Decision::Run => Goal::Run,
+            },
+        };
+        let desired = Desired { task: Arc::clone(&entry.task), goal };
+        entry.desired.send_if_modified(|current| {
+            let changed = *current != desired;
+            *current = desired;
+            changed
+        });
+        if let Some(idle) = entry.idle.take() {
+            self.start(id, idle);
+        }
     }
 
     /// Tells every actor that the worker ends, and waits until none is left or `limit` is over. Tasks that survive the
@@ -365,7 +393,7 @@ fn remove(inner: &mut Inner, task: &ScheduledTaskInstance) -> Applied {
             let mut last = (*entry.task).clone();
             last.generation = task.generation.or(last.generation);
             entry.task = Arc::new(last);
-            inner.unsaved.insert(task.id.clone());
+            inner.touch(task.id.clone());
             Applied::Changed
         }
         _ => Applied::Unchanged,
@@ -391,7 +419,7 @@ fn add_input(inner: &mut Inner, flow: FlowInfo) -> Applied {
         task.inputs.push(flow.input_stream);
     }
     entry.task = Arc::new(task);
-    inner.unsaved.insert(id);
+    inner.touch(id);
     Applied::Changed
 }
 
@@ -410,7 +438,7 @@ fn remove_input(inner: &mut Inner, flow: &FlowInfo) -> Applied {
         return Applied::Unchanged;
     }
     entry.task = Arc::new(task);
-    inner.unsaved.insert(id.clone());
+    inner.touch(id.clone());
     Applied::Changed
 }
 
