@@ -200,6 +200,39 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_without_a_record_is_of_a_task_that_was_never_acknowledged_and_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(root.path()).unwrap();
+        fs::create_dir_all(state.of("Task.1").join("code")).unwrap();
+        assert!(state.records().is_empty());
+        assert!(!state.of("Task.1").exists());
+    }
+
+    #[tokio::test]
+    async fn the_directory_is_held_until_a_write_is_done_also_when_nobody_waits_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDirectory::open(root.path()).unwrap());
+        let file = state.of("Task.1").join("x.json");
+        let writing = {
+            let state = Arc::clone(&state);
+            async move { state.write("Task.1", "x.json", 1).await }
+        };
+        let mut writing = Box::pin(writing);
+        let begun = futures::poll!(&mut writing);
+        drop((writing, state));
+        // Whoever opens it now finds the whole file; before that it is in use.
+        let opened = loop {
+            match StateDirectory::open(root.path()) {
+                Ok(opened) => break opened,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(begun.is_ready() || file.exists(), "{begun:?}");
+        drop(opened);
+    }
+
+    #[test]
     fn a_damaged_record_does_not_hide_the_others() {
         let root = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(root.path()).unwrap();

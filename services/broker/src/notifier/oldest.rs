@@ -57,3 +57,29 @@ impl PartialEq for BySequence {
 }
 
 impl Eq for BySequence {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fogflow_ngsi::{Entity, Timestamp};
+
+    use super::*;
+
+    fn oldest(limit: usize, wanted: impl Fn(&Record) -> bool + Copy) -> (Vec<u64>, bool) {
+        let mut oldest = Oldest::of(limit);
+        for sequence in [5, 2, 9, 1, 7, 3] {
+            let entity = Arc::new(Entity::new("e", Some("T"), Timestamp(0)));
+            oldest.offer(Record { entity, path: "/".into(), version: 1, sequence }, wanted);
+        }
+        let (records, is_all) = oldest.into_order();
+        (records.iter().map(|record| record.sequence).collect(), is_all)
+    }
+
+    #[test]
+    fn the_oldest_are_kept_in_order_and_it_says_whether_any_was_given_up() {
+        assert_eq!(oldest(3, |_| true), (vec![1, 2, 3], false));
+        assert_eq!(oldest(6, |_| true), (vec![1, 2, 3, 5, 7, 9], true));
+        assert_eq!(oldest(3, |record| record.sequence > 3), (vec![5, 7, 9], true), "what is not wanted is not given up");
+    }
+}
