@@ -180,8 +180,9 @@ fn plain_url(host: &str, port: u16) -> String {
     format!("http://{}:{port}", bracketed(host))
 }
 
-/// An IPv6 address in a URL stands in brackets.
-fn bracketed(host: &str) -> String {
+/// A host as it stands in a URL: an IPv6 address in brackets.
+#[must_use]
+pub fn bracketed(host: &str) -> String {
     if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 

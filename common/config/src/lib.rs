@@ -16,6 +16,7 @@ mod sections;
 mod tree;
 mod validate;
 
+pub use address::bracketed;
 pub use keys::{KeyDoc, key_docs, markdown};
 pub use load::Loaded;
 pub use sections::{

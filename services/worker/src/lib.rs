@@ -34,14 +34,14 @@ use anyhow::Context;
 use fogflow_bus::SharedBus;
 use fogflow_chassis::{CancellationToken, Process, Security, UsageError};
 use fogflow_client::{DesignerClient, Endpoint};
-use fogflow_config::{Config, ContainerManagement};
+use fogflow_config::{Config, ContainerManagement, bracketed};
 use fogflow_orchestration::WorkerProfile;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::broker::Broker;
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
-use crate::engine::dryrun::DryRun;
+use crate::engine::dryrun::{self, DryRun};
 use crate::engine::kubernetes::KubernetesEngine;
 use crate::engine::process::ProcessEngine;
 use crate::files::StateDirectory;
@@ -87,7 +87,7 @@ pub async fn start_with(config: &Config, settings: Settings, process: &Process, 
     let state = Arc::new(open(&settings)?);
     let client = fogflow_chassis::component_client(config)?;
     let broker = Broker::new(&client, &settings.broker_url);
-    let (engine, records) = choose_engine(&settings, &state, process).await?;
+    let (engine, records) = choose_engine(config, &settings, &state, process).await?;
     let metrics = Metrics::register(&process.metrics)?;
     let (outbox, reports) = mpsc::channel(messages::OUTBOX);
     let designer = DesignerClient::new(Endpoint::new(client, &config.designer_url()));
@@ -248,6 +248,7 @@ fn open(settings: &Settings) -> anyhow::Result<StateDirectory> {
 
 /// The engine, and where its worker remembers its tasks.
 async fn choose_engine(
+    config: &Config,
     settings: &Arc<Settings>,
     state: &Arc<StateDirectory>,
     process: &Process,
@@ -260,8 +261,9 @@ async fn choose_engine(
         ContainerManagement::Mec => "mec",
     };
     if !settings.start_actual_task {
-        // A port that discards what it gets: notifications of a dry run go nowhere.
-        return Ok((Arc::new(DryRun::new(kind, format!("http://{}:9", settings.host))), records));
+        let discarding = fogflow_chassis::serve(process, "worker/dry run", SocketAddr::new(config.listen_ip(), 0), dryrun::discard()).await?;
+        let endpoint = format!("http://{}:{}", bracketed(&settings.host), discarding.port());
+        return Ok((Arc::new(DryRun::new(kind, endpoint)), records));
     }
     let engine: Arc<dyn Engine> = match settings.engine {
         ContainerManagement::Process => {

@@ -20,7 +20,10 @@ async fn fault_34_a_dry_run_starts_nothing_and_does_everything_else_dynamic_inpu
     world.add(&task).await;
     world.until(&task.id, TaskState::Running).await;
     world.send(MessageType::AddInput, &flow(&task.id, input("Device.2"))).await;
-    world.broker.until_subscribed(&["Device.1", "Device.2"]).await;
+    let subscribed = world.broker.until_subscribed(&["Device.1", "Device.2"]).await;
+    for subscription in subscribed.values() {
+        assert_eq!(world.broker.notify(subscription, subscription.entity(), 1.0).await, 200, "somebody takes what nobody works on");
+    }
     let mut gone = flow(&task.id, input("Device.1"));
     gone.input_stream.entity_type.clear();
     world.send(MessageType::RemoveInput, &gone).await;

@@ -116,6 +116,14 @@ fn write_head(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
 
 fn write_attributes(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
     let shown = |attribute: &&Attribute| view.shows(entity, attribute);
+    // Only by their `datasetId` can there be several instances; nearly no entity has any.
+    if entity.attributes.iter().all(|attribute| attribute.dataset_id().is_none()) {
+        for attribute in entity.attributes.iter().filter(shown) {
+            w.key(&view.context.compact(&attribute.name));
+            write_instances(w, &[attribute], view);
+        }
+        return;
+    }
     for (index, attribute) in entity.attributes.iter().enumerate().filter(|(_, attribute)| shown(attribute)) {
         // The instances of an attribute need not stand together; they are written where the first one stands.
         if entity.attributes[..index].iter().any(|earlier| earlier.name == attribute.name && shown(&earlier)) {

@@ -10,6 +10,7 @@
 //!
 //! Every call needs the [`Identity`] of the request, so no handler can forget the tenant.
 
+mod nearest;
 mod query;
 mod subscriptions;
 
@@ -148,11 +149,12 @@ impl Engine {
         if elsewhere.is_empty() {
             return self.write_here(&identity.origin, commands).await;
         }
-        let owners = self.inner.federation.owners(&elsewhere).await;
+        // Rarer than updates of what is here, whose futures need not have the size of these.
+        let owners = Box::pin(self.inner.federation.owners(&elsewhere)).await;
         if owners.is_empty() {
             return self.write_here(&identity.origin, commands).await;
         }
-        self.write_apart(&identity.origin, commands, &owners).await
+        Box::pin(self.write_apart(&identity.origin, commands, &owners)).await
     }
 
     /// Carries out commands on the entities of this broker only.

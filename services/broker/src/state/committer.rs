@@ -61,7 +61,13 @@ impl Writer {
         let (reply, answers) = oneshot::channel();
         let job = Job { commands, origin, reply, since: Instant::now() };
         let gone = || vec![Err(Refusal::Unavailable("the broker is stopping".to_owned())); count];
-        if self.jobs.send_timeout(job, RETRY).await.is_err() {
+        // Boxed, with its timer, because there is nearly always room.
+        let sent = match self.jobs.try_send(job) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(job)) => Box::pin(self.jobs.send_timeout(job, RETRY)).await.is_ok(),
+            Err(mpsc::error::TrySendError::Closed(_)) => return gone(),
+        };
+        if !sent {
             return vec![Err(Refusal::Unavailable("too many writes are waiting".to_owned())); count];
         }
         answers.await.unwrap_or_else(|_| gone())

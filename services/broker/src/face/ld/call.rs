@@ -280,7 +280,8 @@ impl Call {
     }
 
     async fn resolve(&self, engine: &Engine, source: &Value) -> Result<Arc<Context>, Fault> {
-        match engine.contexts().resolve(source).await {
+        // Boxed: most requests name no context, and their futures need not hold the loading of one.
+        match Box::pin(engine.contexts().resolve(source)).await {
             Ok(context) => Ok(context),
             // Upstream's clients name contexts that no longer exist.
             Err(error) if self.lenient => {

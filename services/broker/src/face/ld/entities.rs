@@ -73,10 +73,11 @@ async fn find(engine: &Engine, call: &Call, id: &str) -> Result<SharedEntity, Fa
     if let Some(entity) = engine.get(&call.identity, id) {
         return Ok(entity);
     }
+    // What follows is rare and large: boxed, it is no part of the future that every request moves.
     call.check_tenant(engine)?;
     call.check_id(engine, id)?;
     let id = own_id(engine, &call.identity, id);
-    let found = if call.params.flag("local") { Ok(engine.get(&call.identity, id)) } else { engine.find(&call.identity, id).await };
+    let found = if call.params.flag("local") { Ok(engine.get(&call.identity, id)) } else { Box::pin(engine.find(&call.identity, id)).await };
     match found {
         Ok(Some(entity)) => Ok(entity),
         Ok(None) => Err(Fault::not_found(format!("there is no entity {id}"))),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogflow_chassis::{CancellationToken, Supervisor};
+use fogflow_config::bracketed;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -31,7 +32,7 @@ pub(crate) struct Addresses {
 /// ports are published on loopback, where its broker is; and since a container's loopback is its own, the broker is called
 /// at the gateway, from where connections are carried to it.
 pub(crate) fn decide(host: &str, broker_url: &str, gateway: Option<IpAddr>) -> Addresses {
-    let reference_host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let reference_host = bracketed(host);
     let publish = if is_loopback(host) { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let mut addresses = Addresses { publish, reference_host, broker_url: broker_url.to_owned(), relay: None };
     if let (Some(gateway), Ok(mut url)) = (gateway, reqwest::Url::parse(broker_url))

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fogflow_chassis::{Process, UsageError};
-use fogflow_config::TaskEndpoint;
+use fogflow_config::{TaskEndpoint, bracketed};
 use fogflow_orchestration::PodSettings;
 use futures::stream::BoxStream;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -195,8 +195,7 @@ impl KubernetesEngine {
         let api: Api<Service> = self.api();
         let service = self.calls.make("its Service cannot be looked up", || api.get(name)).await?;
         let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
-        let host = if address.contains(':') { format!("[{address}]") } else { address };
-        Ok(format!("http://{host}:{}", self.site.config.task_port))
+        Ok(format!("http://{}:{}", bracketed(&address), self.site.config.task_port))
     }
 
     /// The Deployment that the worker's objects belong to, if one is configured.

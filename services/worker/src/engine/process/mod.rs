@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fogflow_chassis::{CancellationToken, Process, Supervisor};
+use fogflow_config::bracketed;
 use fogflow_orchestration::{Code, TaskState};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -92,8 +93,7 @@ impl ProcessEngine {
     }
 
     fn endpoint(&self, port: u16) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("http://{host}:{port}")
+        format!("http://{}:{port}", bracketed(&self.host))
     }
 
     fn instance(&self, task_id: &str, running: &Running, adopted: bool) -> Instance {
