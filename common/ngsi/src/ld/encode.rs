@@ -275,18 +275,15 @@ fn write_details(w: &mut JsonWriter<'_>, attribute: &Attribute, view: &View<'_>)
 }
 
 fn write_value(w: &mut JsonWriter<'_>, attribute: &Attribute, view: &View<'_>) {
-    match (attribute.kind, value_texts(&attribute.value)) {
-        (Kind::VocabProperty, Some(iris)) => {
-            let shown = |iri: &str| view.context.compact(&Name::new(iri)).into_owned();
-            if attribute.value.is_array() {
-                w.begin_array();
-                iris.iter().for_each(|iri| w.string(&shown(iri)));
-                w.end_array();
-            } else {
-                iris.iter().for_each(|iri| w.string(&shown(iri)));
-            }
-        }
-        _ => w.raw(attribute.value.as_text()),
+    let iris = if attribute.kind == Kind::VocabProperty { value_texts(&attribute.value) } else { None };
+    let Some(iris) = iris else { return w.raw(attribute.value.as_text()) };
+    let shown = |iri: &str| view.context.compact(&Name::new(iri)).into_owned();
+    if attribute.value.is_array() {
+        w.begin_array();
+        iris.iter().for_each(|iri| w.string(&shown(iri)));
+        w.end_array();
+    } else {
+        iris.iter().for_each(|iri| w.string(&shown(iri)));
     }
 }
 
