@@ -1,13 +1,16 @@
 //! GeoJSON geometries (RFC 7946) and distances on the globe.
 
-use geo::{Coord, Geometry, LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon};
+use geo::{
+    BoundingRect, Closest, ClosestPoint, Contains, Coord, Geometry, LineString, MapCoordsInPlace, MultiLineString, MultiPoint,
+    MultiPolygon, Point, Polygon,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::DecodeError;
+use crate::{DecodeError, bounds};
 
 /// Mean radius of the earth in metres, as haversine distances commonly use it (IUGG).
-const EARTH_RADIUS: f64 = 6_371_008.8;
+pub(crate) const EARTH_RADIUS: f64 = 6_371_008.8;
 
 /// A geometry collection may hold collections only so deep.
 const MAX_NESTING: usize = 4;
@@ -147,39 +150,43 @@ pub fn distance_of_points(a: Point<f64>, b: Point<f64>) -> f64 {
     2.0 * EARTH_RADIUS * h.sqrt().min(1.0).asin()
 }
 
-/// The shortest great-circle distance in metres from a position to any part of a geometry; 0 inside of it.
+/// The shortest great-circle distance in metres from a position to any part of a geometry; 0 inside of it, infinite to an
+/// empty one. A line or border with a step of more than 180° of longitude goes the short way, over the antimeridian.
 #[must_use]
 pub fn distance(from: Point<f64>, to: &Geometry<f64>) -> f64 {
-    use geo::{Closest, ClosestPoint, Contains};
+    fn least(distances: impl Iterator<Item = f64>) -> f64 {
+        distances.fold(f64::INFINITY, f64::min)
+    }
     match to {
         Geometry::Point(point) => distance_of_points(from, *point),
-        Geometry::GeometryCollection(members) => members.0.iter().map(|member| distance(from, member)).fold(f64::INFINITY, f64::min),
-        other => {
-            if other.contains(&from) {
-                return 0.0;
-            }
-            // The nearest position is sought on a plane that is stretched like the globe is at `from`, since a degree of
-            // longitude is shorter than one of latitude everywhere but at the equator.
-            let stretch = from.y().to_radians().cos().max(1e-6);
-            let scaled = geo::MapCoords::map_coords(other, |c| Coord { x: wrap(c.x - from.x()) * stretch, y: c.y - from.y() });
-            match scaled.closest_point(&Point::new(0.0, 0.0)) {
-                Closest::Intersection(p) | Closest::SinglePoint(p) => {
-                    distance_of_points(from, Point::new(from.x() + p.x() / stretch, from.y() + p.y()))
-                }
-                Closest::Indeterminate => f64::INFINITY,
-            }
-        }
+        Geometry::MultiPoint(points) => least(points.iter().map(|point| distance_of_points(from, *point))),
+        Geometry::MultiLineString(lines) => least(lines.iter().map(|line| distance_of_shape(from, line.clone().into()))),
+        Geometry::MultiPolygon(polygons) => least(polygons.iter().map(|polygon| distance_of_shape(from, polygon.clone().into()))),
+        Geometry::GeometryCollection(members) => least(members.iter().map(|member| distance(from, member))),
+        other => distance_of_shape(from, other.clone()),
     }
 }
 
-/// A difference of longitudes, the shorter way round.
-fn wrap(degrees: f64) -> f64 {
-    if degrees > 180.0 {
-        degrees - 360.0
-    } else if degrees < -180.0 {
-        degrees + 360.0
-    } else {
-        degrees
+fn distance_of_shape(from: Point<f64>, mut shape: Geometry<f64>) -> f64 {
+    if bounds::crosses_antimeridian(&shape) {
+        shape = bounds::shift_west(shape);
+    }
+    let Some(extent) = shape.bounding_rect() else { return f64::INFINITY };
+    // Whole turns that bring the shape to the side of the globe where `from` is.
+    let turns = ((extent.center().x - from.x()) / 360.0).round() * 360.0;
+    // The nearest position is sought on a plane that is stretched like the globe is at `from`, since a degree of
+    // longitude is shorter than one of latitude everywhere but at the equator.
+    let stretch = from.y().to_radians().cos().max(1e-6);
+    shape.map_coords_in_place(|c| Coord { x: (c.x - turns - from.x()) * stretch, y: c.y - from.y() });
+    let origin = Point::new(0.0, 0.0);
+    if shape.contains(&origin) {
+        return 0.0;
+    }
+    match shape.closest_point(&origin) {
+        Closest::Intersection(p) | Closest::SinglePoint(p) => {
+            distance_of_points(from, Point::new(from.x() + p.x() / stretch, from.y() + p.y()))
+        }
+        Closest::Indeterminate => f64::INFINITY,
     }
 }
 
@@ -208,6 +215,19 @@ mod tests {
     fn the_date_line_is_no_wall() {
         let metres = distance_of_points(Point::new(179.9, 0.0), Point::new(-179.9, 0.0));
         assert!(metres < 23_000.0, "{metres}");
+        let strip = parse(r#"{"type":"Polygon","coordinates":[[[179,-1],[-179,-1],[-179,1],[179,1],[179,-1]]]}"#).unwrap();
+        assert_eq!(distance(Point::new(-179.5, 0.0), &strip), 0.0);
+        let metres = distance(Point::new(-178.0, 0.0), &strip);
+        assert!((111_000.0..111_400.0).contains(&metres), "{metres}");
+    }
+
+    #[test]
+    fn a_polygon_on_the_other_side_of_the_globe_is_far_away() {
+        let square = parse(r#"{"type":"Polygon","coordinates":[[[8,-1],[10,-1],[10,1],[8,1],[8,-1]]]}"#).unwrap();
+        for longitude in [-171.0, -171.5, -170.5] {
+            let metres = distance(Point::new(longitude, 0.0), &square);
+            assert!(metres > 19_000_000.0, "{metres} from {longitude}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! This crate does no I/O: every decoder is a total function from bytes to a value or an error, every encoder writes
 //! into a buffer. The model is NGSI-LD's (ETSI GS CIM 009, clause 4.5) widened by what NGSI-10 (v1) and NGSIv2 need.
 
+pub mod bounds;
 pub mod context;
 mod error;
 pub mod geometry;

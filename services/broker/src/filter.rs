@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fogflow_ngsi::bounds::Bounds;
 use fogflow_ngsi::query::TypeQuery;
 use fogflow_ngsi::{Entity, Name};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,25 @@ use smol_str::SmolStr;
 use crate::pattern::Pattern;
 
 /// A condition on the whole entity, made from `q`, a geo query, a scope query and the like.
-pub type Condition = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
+#[derive(Clone)]
+pub struct Condition {
+    test: Arc<dyn Fn(&Entity) -> bool + Send + Sync>,
+    boxes: Option<Arc<[Bounds]>>,
+}
+
+impl Condition {
+    /// A condition that entities anywhere may meet.
+    #[must_use]
+    pub fn new(test: impl Fn(&Entity) -> bool + Send + Sync + 'static) -> Self {
+        Condition { test: Arc::new(test), boxes: None }
+    }
+
+    /// A condition that only entities meet of which the envelope of `location` touches one of these boxes; `None` for any.
+    #[must_use]
+    pub fn inside(boxes: Option<Vec<Bounds>>, test: impl Fn(&Entity) -> bool + Send + Sync + 'static) -> Self {
+        Condition { test: Arc::new(test), boxes: boxes.map(Into::into) }
+    }
+}
 
 /// One alternative of a filter, as a client writes it and as it is stored. All parts that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +162,13 @@ impl Filter {
             && self.selectors.iter().any(|selector| selector.matches(entity))
             && self.all_attributes.iter().all(|name| has(entity, name))
             && (self.any_attribute.is_empty() || self.any_attribute.iter().any(|name| has(entity, name)))
-            && self.conditions.iter().all(|condition| condition(entity))
+            && self.conditions.iter().all(|condition| (condition.test)(entity))
+    }
+
+    /// Boxes of which each entity that passes touches one, if there is such a limit.
+    #[must_use]
+    pub fn boxes(&self) -> Option<&[Bounds]> {
+        self.conditions.iter().find_map(|condition| condition.boxes.as_deref())
     }
 
     /// The ids that are meant, if every alternative names one.

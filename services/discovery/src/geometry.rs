@@ -1,18 +1,13 @@
 //! Where entities are, and the areas that scopes draw. Coordinates are (longitude, latitude) in degrees, WGS 84;
 //! distances are great-circle metres; polygons are plane figures on longitude and latitude, border included.
 
+use fogflow_ngsi::bounds::{Bounds, crosses_antimeridian, envelope, shift_west};
 use fogflow_ngsi::geometry::{distance, parse};
 use fogflow_ngsi::query::{GeoQuery, Georel};
 use fogflow_ngsi::{Attribute, Json, Kind, Name};
-use geo::{BoundingRect, Geometry, LineString, MapCoordsInPlace, Point, Polygon, Rect, coord};
+use geo::{Geometry, LineString, Point, Polygon, Rect, coord};
 
 use crate::model::LOCATION;
-
-/// A box on longitude and latitude that crosses no antimeridian.
-pub type Bounds = Rect<f64>;
-
-/// The mean radius of the earth, in metres (IUGG), as the distances of `fogflow_ngsi::geometry` use it.
-const EARTH_RADIUS: f64 = 6_371_008.8;
 
 /// Where an entity is.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +53,7 @@ impl Location {
     pub fn bounds(&self) -> Bounds {
         match self {
             Location::Point(point) => Rect::new(point.0, point.0),
-            Location::Shape(shape) => shape.bounding_rect().unwrap_or_else(|| Rect::new(coord! {x: 0.0, y: 0.0}, coord! {x: 0.0, y: 0.0})),
+            Location::Shape(shape) => envelope(shape).unwrap_or_else(|| Rect::new(coord! {x: 0.0, y: 0.0}, coord! {x: 0.0, y: 0.0})),
         }
     }
 
@@ -106,8 +101,10 @@ impl Area {
     }
 
     fn new(mut query: GeoQuery) -> Self {
-        query.geometry = unwrap(query.geometry);
-        let crosses = query.geometry.bounding_rect().is_some_and(|bounds| bounds.max().x > 180.0);
+        let crosses = crosses_antimeridian(&query.geometry);
+        if crosses {
+            query.geometry = shift_west(query.geometry);
+        }
         Area { query, crosses }
     }
 
@@ -125,74 +122,13 @@ impl Area {
     /// Boxes outside of which no entity can satisfy the condition; `None` if there is no such limit.
     #[must_use]
     pub fn bounds(&self) -> Option<Vec<Bounds>> {
-        match (self.query.georel, &self.query.geometry) {
-            (Georel::Near { max: Some(radius), .. }, Geometry::Point(centre)) => Some(around(*centre, radius)),
-            (Georel::Near { .. } | Georel::Disjoint, _) => None,
-            (_, geometry) => {
-                let bounds = geometry.bounding_rect()?;
-                Some(split(bounds.min().x, bounds.min().y, bounds.max().x, bounds.max().y))
-            }
-        }
+        self.query.bounds()
     }
-}
-
-/// The boxes that hold everything within `radius` metres: wider in degrees of longitude the further from the equator.
-#[must_use]
-pub fn around(centre: Point<f64>, radius: f64) -> Vec<Bounds> {
-    // A little wider than exact, so that rounding never loses an entity on the rim.
-    let angle = (radius / EARTH_RADIUS) * 1.0001 + 1e-9;
-    let (south, north) = (centre.y() - angle.to_degrees(), centre.y() + angle.to_degrees());
-    let ratio = angle.sin() / centre.y().to_radians().cos();
-    if south <= -90.0 || north >= 90.0 || angle >= std::f64::consts::FRAC_PI_2 || ratio >= 1.0 {
-        return vec![Rect::new(coord! {x: -180.0, y: south.max(-90.0)}, coord! {x: 180.0, y: north.min(90.0)})];
-    }
-    let width = ratio.asin().to_degrees();
-    split(centre.x() - width, south, centre.x() + width, north)
-}
-
-/// A box that may reach over ±180°, as one or two that do not.
-fn split(west: f64, south: f64, east: f64, north: f64) -> Vec<Bounds> {
-    let part = |west: f64, east: f64| Rect::new(coord! {x: west, y: south}, coord! {x: east, y: north});
-    if east - west >= 360.0 {
-        vec![part(-180.0, 180.0)]
-    } else if west < -180.0 {
-        vec![part(west + 360.0, 180.0), part(-180.0, east)]
-    } else if east > 180.0 {
-        vec![part(west, 180.0), part(-180.0, east - 360.0)]
-    } else {
-        vec![part(west, east)]
-    }
-}
-
-/// A geometry of which two neighbouring points are more than 180° apart means the short way round: its western part is
-/// moved to the east of 180°.
-fn unwrap(geometry: Geometry<f64>) -> Geometry<f64> {
-    match &geometry {
-        Geometry::Polygon(polygon) if jumps(polygon.exterior()) => shift_west(geometry),
-        Geometry::LineString(line) if jumps(line) => shift_west(geometry),
-        _ => geometry,
-    }
-}
-
-fn jumps(line: &LineString<f64>) -> bool {
-    line.lines().any(|edge| edge.dx().abs() > 180.0)
-}
-
-fn shift_west(mut geometry: Geometry<f64>) -> Geometry<f64> {
-    geometry.map_coords_in_place(|at| {
-        if at.x < 0.0 {
-            coord! {x: at.x + 360.0, y: at.y}
-        } else {
-            at
-        }
-    });
-    geometry
 }
 
 #[cfg(test)]
 mod tests {
     use fogflow_ngsi::v1::decode_domain_metadata;
-    use geo::Intersects;
 
     use super::*;
 
@@ -254,17 +190,5 @@ mod tests {
         assert!(area.holds(&at(-17.0, 179.0)) && area.holds(&at(-17.0, -179.0)));
         assert!(!area.holds(&at(-17.0, 0.0)) && !area.holds(&at(-17.0, 176.0)));
         assert_eq!(area.bounds().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn boxes_around_a_circle_hold_it_also_near_the_poles_and_the_antimeridian() {
-        for (latitude, longitude) in [(0.0, 0.0), (60.0, 179.99), (89.9, 10.0), (-89.999, -180.0)] {
-            let centre = Point::new(longitude, latitude);
-            let boxes = around(centre, 50_000.0);
-            for bearing in 0..36 {
-                let rim = geo::Destination::destination(&geo::Haversine, centre, f64::from(bearing) * 10.0, 49_999.0);
-                assert!(boxes.iter().any(|bounds| bounds.intersects(&rim)), "{rim:?} is outside of {boxes:?}");
-            }
-        }
     }
 }

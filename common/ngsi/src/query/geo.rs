@@ -1,8 +1,9 @@
 //! Geo queries (ETSI GS CIM 009, clause 4.10; NGSIv2, "Geographical Queries").
 
-use ::geo::{Coord, Geometry, LineString, Point, Polygon, Rect, Relate};
+use ::geo::{BoundingRect, Coord, Geometry, LineString, Point, Polygon, Rect, Relate};
 use smol_str::SmolStr;
 
+use crate::bounds::{self, Bounds};
 use crate::{Attribute, DecodeError, Entity, Kind, Name, geometry};
 
 /// How the place of an entity must relate to the place of the query.
@@ -93,6 +94,20 @@ impl GeoQuery {
 
     fn matches_attribute(&self, attribute: &Attribute) -> bool {
         attribute.kind == Kind::GeoProperty && geometry::parse(attribute.value.as_text()).is_ok_and(|place| self.matches_geometry(&place))
+    }
+
+    /// Boxes of which at least one touches the [`envelope`](crate::bounds::envelope) of each place that fulfils the
+    /// relation; `None` if places anywhere may.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Vec<Bounds>> {
+        match (self.georel, &self.geometry) {
+            (Georel::Near { max: Some(radius), .. }, Geometry::Point(centre)) => Some(bounds::around(*centre, radius)),
+            (Georel::Near { .. } | Georel::Disjoint, _) => None,
+            (_, geometry) => {
+                let extent = geometry.bounding_rect()?;
+                Some(bounds::split(extent.min().x, extent.min().y, extent.max().x, extent.max().y))
+            }
+        }
     }
 
     /// Whether a place fulfils the relation.

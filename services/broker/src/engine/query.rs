@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use fogflow_ngsi::v1::Restriction;
-use fogflow_ngsi::v1::Scope;
+use fogflow_ngsi::EntityKey;
+use fogflow_ngsi::v1::{Restriction, Scope};
 use smol_str::SmolStr;
 
 use super::Engine;
@@ -58,18 +58,26 @@ impl Engine {
         if local_only && !nearby {
             return self.page_here(identity, &query);
         }
-        let mut here: Vec<SharedEntity> = Vec::new();
-        let mut known: HashSet<(SmolStr, SmolStr)> = HashSet::new();
-        self.visit(identity, &query.filter, |record| {
-            known.insert((record.path, record.entity.id.clone()));
-            here.push(record.entity);
-            true
+        let records = self.closest_here(identity, &query).unwrap_or_else(|| {
+            let mut all = Vec::new();
+            self.visit(identity, &query.filter, |record| {
+                all.push(record);
+                true
+            });
+            all
         });
+        let known: HashSet<(SmolStr, SmolStr)> = records.iter().map(|record| (record.path.clone(), record.entity.id.clone())).collect();
+        let mut here: Vec<SharedEntity> = records.into_iter().map(|record| record.entity).collect();
         let mut found = Found::default();
         if !local_only {
             let remote = self.inner.federation.ask(&identity.tenant, &identity.origin, &query.filter, &query.restriction).await;
-            let new = remote.entities.into_iter().filter(|Keyed { key, .. }| !known.contains(&(key.path.clone(), key.id.clone())));
-            here.extend(new.map(|keyed| keyed.entity));
+            // It may be here and not among the closest.
+            let is_here = |key: &EntityKey| {
+                let record = self.inner.state.record(key);
+                record.is_some_and(|record| query.filter.matches(&record.path, &record.entity))
+            };
+            let is_new = |keyed: &Keyed| !known.contains(&(keyed.key.path.clone(), keyed.key.id.clone())) && !is_here(&keyed.key);
+            here.extend(remote.entities.into_iter().filter(is_new).map(|keyed| keyed.entity));
             found.missing = remote.missing;
         }
         restriction::nearest(&query.restriction, &mut here);
@@ -134,14 +142,20 @@ impl Engine {
             }
             return;
         }
-        let reach = match filter.types() {
-            Some(types) => Reach::Types(types),
-            None => match (filter.all_attributes.first(), filter.any_attribute.is_empty()) {
-                (Some(name), _) => Reach::Attributes(vec![name.clone()]),
-                (None, false) => Reach::Attributes(filter.any_attribute.clone()),
-                (None, true) => Reach::All,
-            },
-        };
+        let reach = reach(filter);
+        let reach = filter.boxes().and_then(|boxes| state.narrowed(&identity.tenant, &reach, boxes)).unwrap_or(reach);
         state.visit(&identity.tenant, &reach, |record| !wanted(&record) || visit(record));
+    }
+}
+
+/// Where the entities are that may pass a filter, by the index of types or of attributes.
+pub(super) fn reach(filter: &Filter) -> Reach {
+    match filter.types() {
+        Some(types) => Reach::Types(types),
+        None => match (filter.all_attributes.first(), filter.any_attribute.is_empty()) {
+            (Some(name), _) => Reach::Attributes(vec![name.clone()]),
+            (None, false) => Reach::Attributes(filter.any_attribute.clone()),
+            (None, true) => Reach::All,
+        },
     }
 }

@@ -8,12 +8,14 @@ pub mod document;
 mod gathering;
 pub mod load;
 pub mod merge;
+mod places;
 pub mod space;
 mod staging;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fogflow_ngsi::bounds::Bounds;
 use fogflow_ngsi::{Entity, EntityKey, Tenant};
 use fogflow_store::Sequence;
 use foldhash::fast::RandomState;
@@ -70,6 +72,12 @@ impl State {
             }
             from = next;
         }
+    }
+
+    /// The part of `reach` where entities in one of the boxes are, if that is so much less that it is the quicker way to them.
+    #[must_use]
+    pub fn narrowed(&self, tenant: &Tenant, reach: &Reach, boxes: &[Bounds]) -> Option<Reach> {
+        self.with_space(tenant, |space| space.narrowed(reach, boxes)).flatten().map(Reach::Slots)
     }
 
     /// Records of these ids as of one moment, and the last commit that they reflect.

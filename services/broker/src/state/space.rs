@@ -10,12 +10,22 @@ use std::hash::BuildHasher as _;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use fogflow_ngsi::bounds::Bounds;
 use fogflow_ngsi::{Entity, Name};
 use fogflow_store::{Sequence, Version};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
+
+use super::places::Places;
+
+/// Below this many candidates, looking at each is cheaper than asking where they are.
+const FEW: usize = 512;
+/// An area with more than one in so many of the candidates does not narrow a scan enough: the scan may end early.
+const NARROW: usize = 4;
+/// Most slots that are gathered while writers wait.
+const GATHERED: usize = 262_144;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -41,6 +51,8 @@ pub enum Reach {
     Types(Vec<Name>),
     /// Entities that have an attribute of one of these names.
     Attributes(Vec<Name>),
+    /// Entities in these slots, in ascending order.
+    Slots(Vec<u32>),
 }
 
 /// The entities of one tenant.
@@ -52,6 +64,7 @@ pub struct Space {
     hasher: RandomState,
     by_type: Map<Name, BTreeSet<u32>>,
     by_attribute: Map<Name, BTreeSet<u32>>,
+    pub(super) places: Places,
     /// The last commit that was applied here.
     pub applied: Sequence,
 }
@@ -104,6 +117,10 @@ impl Space {
             Reach::All => return self.page_all(from, limit),
             Reach::Types(names) => names.iter().filter_map(|name| self.by_type.get(name)).collect(),
             Reach::Attributes(names) => names.iter().filter_map(|name| self.by_attribute.get(name)).collect(),
+            Reach::Slots(slots) => {
+                let rest = slots.get(slots.partition_point(|slot| *slot < from)..).unwrap_or_default();
+                return (rest.iter().take(limit).filter_map(|slot| self.record(*slot).cloned()).collect(), rest.get(limit).copied());
+            }
         };
         let range = (Bound::Included(from), Bound::Unbounded);
         let mut slots: Vec<u32> = sets.iter().flat_map(|set| set.range(range).take(limit + 1)).copied().collect();
@@ -132,7 +149,14 @@ impl Space {
             Reach::All => self.len(),
             Reach::Types(names) => sum(&self.by_type, names),
             Reach::Attributes(names) => sum(&self.by_attribute, names),
+            Reach::Slots(slots) => slots.len(),
         }
+    }
+
+    /// The slots of all entities that may be in one of the boxes, in order, if these are far fewer than `reach` has.
+    pub(super) fn narrowed(&self, reach: &Reach, boxes: &[Bounds]) -> Option<Vec<u32>> {
+        let count = self.count(reach);
+        (count > FEW).then(|| self.places.near(boxes, (count / NARROW).min(GATHERED)))?
     }
 
     /// Distinct types with the number of entities that have them.
@@ -205,6 +229,7 @@ impl Space {
             };
             move_slot(&mut self.by_attribute, slot, names(old).iter(), names(new).iter());
         }
+        self.places.update(slot, old, new);
     }
 }
 

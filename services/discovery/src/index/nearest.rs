@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fogflow_ngsi::bounds::around;
+
 use crate::filter::Filter;
-use crate::geometry::{Nearby, around};
+use crate::geometry::Nearby;
 use crate::model::{EntityRef, Registration};
 
 use super::{Directory, Event, EventKind, Found, Index};

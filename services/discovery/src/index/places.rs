@@ -1,9 +1,9 @@
 //! Locations in an R-tree.
 
-use geo::Rect;
+use fogflow_ngsi::bounds::Bounds;
 use rstar::{AABB, RTree, RTreeObject};
 
-use crate::geometry::{Bounds, Location};
+use crate::geometry::Location;
 
 /// The box around one entity's location.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl Places {
 
     /// The slots whose boxes touch one of these.
     pub(crate) fn touching<'a>(&'a self, boxes: &'a [Bounds]) -> impl Iterator<Item = u32> + 'a {
-        boxes.iter().flat_map(|bounds: &Rect<f64>| {
+        boxes.iter().flat_map(|bounds| {
             let envelope = AABB::from_corners(bounds.min().into(), bounds.max().into());
             self.tree.locate_in_envelope_intersecting(&envelope).map(|place| place.slot)
         })
