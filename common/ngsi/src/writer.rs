@@ -79,21 +79,7 @@ impl<'a> JsonWriter<'a> {
     /// An integer.
     pub fn integer(&mut self, number: i64) {
         self.separate();
-        let mut digits = [0_u8; 20];
-        let mut start = digits.len();
-        let mut rest = number.unsigned_abs();
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if number < 0 {
-            self.out.push(b'-');
-        }
-        self.out.extend_from_slice(&digits[start..]);
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// `true` or `false`
