@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import tempfile
+import textwrap
 import unittest
+from pathlib import Path
 
 from cluster import CHARTS
 
@@ -149,6 +153,30 @@ class Charts(unittest.TestCase):
             self.assertIn("\n  replicas: 1\n", alone[f"Deployment/{name}"])
             self.assertIn("type: Recreate", alone[f"Deployment/{name}"])
         self.assertIn("\n  replicas: 3\n", alone["Deployment/cloud-worker"])
+
+    def test_a_server_waits_for_the_end_of_one_that_still_uses_its_volume(self) -> None:
+        for name in ("postgresql", "rabbitmq"):
+            part = documents(template("cloud-chart"))[f"StatefulSet/{name}"]
+            command = re.search(r"command:\n +- sh\n +- -c\n +- \|\n((?: {14}.*\n)+) +- sh\n", part)
+            volume = re.search(r"\{name: data, mountPath: (\S+)\}", part)
+            self.assertTrue(command and volume, part)
+            with tempfile.TemporaryDirectory() as folder:
+                entrypoint = Path(folder, "docker-entrypoint.sh")
+                entrypoint.write_text('#!/bin/sh\necho "serves $*"\nexec sleep 60\n')
+                entrypoint.chmod(0o755)
+                script = textwrap.dedent(command[1]).replace(volume[1], folder)
+                environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+                servers = []
+                try:
+                    for line in ("serves ", "the volume is still in use"):
+                        servers.append(subprocess.Popen(["sh", "-c", script, "sh", "-c", "a=b"], env=environment, stdout=subprocess.PIPE, text=True))
+                        self.assertIn(line, servers[-1].stdout.readline(), name)
+                    servers[0].kill()
+                    self.assertRegex(servers[1].stdout.readline(), r"^serves \S+ -c a=b$", name)
+                finally:
+                    for server in servers:
+                        server.kill()
+                        server.communicate()
 
     def test_the_readme_tables_are_those_of_the_values(self) -> None:
         done = subprocess.run([CHARTS / "readme", "--check"], capture_output=True, text=True, check=False, timeout=60)

@@ -46,7 +46,8 @@ class EveryPodDies(ClusterTest):
         """Ends one pod after the other, each when all are ready again and writes succeed."""
         for name in names:
             began = time.monotonic()
-            self.cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--grace-period=0", "--force")
+            # A task's pod may have been replaced since it was listed.
+            self.cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--grace-period=0", "--force", "--ignore-not-found")
             self.cluster.wait_ready(NAMESPACE)
             count = writer.count
             wait_for(f"writes after the death of {name}", 60, lambda count=count: writer.count > count or None)

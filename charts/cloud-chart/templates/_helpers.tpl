@@ -111,6 +111,22 @@
     resources: {requests: {storage: {{ index . 1 }}}}
 {{- end -}}
 
+{{/*
+Command of a server that has its volume to itself: (list folder program). A pod that is deleted by force runs on for a moment while the
+next one is started on the same volume, and two servers in one folder lose what they have acknowledged. PostgreSQL's own check compares
+process numbers, which are the same in every container. Whatever ends the server, its lock ends with it.
+*/}}
+{{- define "cloud.aloneOnVolume" -}}
+command:
+  - sh
+  - -c
+  - |
+    exec 9>>{{ index . 0 }}/fogflow.lock
+    flock -n 9 || { echo "the volume is still in use; waiting for that to end"; flock 9; }
+    exec docker-entrypoint.sh {{ index . 1 }} "$@"
+  - sh
+{{- end -}}
+
 {{/* Whether volumes outlive the release. */}}
 {{- define "cloud.claimRetention" -}}
 persistentVolumeClaimRetentionPolicy: {whenDeleted: {{ ternary "Retain" "Delete" .Values.persistence.retain }}, whenScaled: Retain}
