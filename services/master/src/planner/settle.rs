@@ -42,7 +42,8 @@ impl Planner {
         std::mem::take(&mut self.touched_intents)
     }
 
-    /// The first settling of a new leader: tasks go where they were, and nothing moves to a better place yet.
+    /// The first settling of a new leader: tasks go where they were. What is better off elsewhere moves when all are
+    /// reviewed.
     pub fn settle_first(&mut self) {
         self.regroup();
         self.room = true;

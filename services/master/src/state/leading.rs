@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::orders::REVIEW_AFTER;
 use super::{State, workers};
 
 /// After the bus came back, workers have this long to come back too.
@@ -86,6 +87,8 @@ impl State {
             self.refresh_intent(&intent);
         }
         self.planner.settle_first();
+        // Then what changed while nobody led is followed.
+        self.review_at = Some(now + REVIEW_AFTER);
         self.dirty.extend(self.planner.tasks().keys().cloned());
         self.reported.full = true;
         tracing::info!(

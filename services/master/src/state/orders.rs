@@ -13,8 +13,8 @@ use crate::planner::{Artefact, Place, PlannedTask};
 
 /// A worker's whole set is sent at most once in this time.
 const WHOLE_SET_PAUSE: Duration = Duration::from_secs(1);
-/// How long after the last change of room all tasks are reviewed for better workers.
-const REVIEW_AFTER: Duration = Duration::from_secs(1);
+/// How long after a change of room, or after a new leader has opened, all tasks are reviewed for better workers.
+pub(super) const REVIEW_AFTER: Duration = Duration::from_secs(1);
 
 impl State {
     /// Brings the plan up to date and says what workers have to be told.

@@ -122,6 +122,21 @@ pub(super) fn one_per_device() -> RegistrySnapshot {
     registry(vec![topology("t", &[("A", "EntityID")])], vec![intent("i", "t")])
 }
 
+/// An entity as discovery describes it.
+fn registration(path: &str, id: &str, kind: &str, place: Option<(f64, f64)>) -> Value {
+    let metadata = place.map_or(
+        json!([]),
+        |(latitude, longitude)| json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}]),
+    );
+    json!({"entities": [{"id": id, "type": kind}], "contextMetadata": metadata, "ServicePath": path, "brokerId": "B",
+        "providingApplication": "http://b/ngsi10"})
+}
+
+/// Entities are called `Type.number`.
+fn kind_of(id: &str) -> &str {
+    id.split('.').next().unwrap_or("A")
+}
+
 impl Rig {
     /// A leader that has read the registry, and knows that there are no entities.
     pub(super) fn new(registry: RegistrySnapshot) -> Self {
@@ -134,11 +149,32 @@ impl Rig {
 
     /// Discovery takes all subscriptions, and has nothing.
     pub(super) fn subscribe(&mut self) {
+        self.subscribe_to(&[]);
+    }
+
+    /// Discovery takes all subscriptions, and has entities.
+    pub(super) fn subscribe_to(&mut self, entities: &[(&str, Option<(f64, f64)>)]) {
+        let responses: Vec<Value> =
+            entities.iter().map(|(id, place)| json!({"contextRegistration": registration("", id, kind_of(id), *place)})).collect();
         for selector in self.state.watches.to_subscribe() {
             self.state.watches.announce(&selector.id);
             self.state.subscribed(&selector.id, &selector.id.clone(), self.now);
-            self.hear(json!({"subscribeId": &*selector.id, "snapshot": "whole", "errorCode": {"code": 201}}));
+            self.hear(json!({"subscribeId": &*selector.id, "snapshot": "whole", "errorCode": {"code": 201}, "contextRegistrationResponses": responses}));
         }
+    }
+
+    /// Another master leads: what it has is the store, and what the workers say.
+    pub(super) fn next_leader(&mut self, registry: RegistrySnapshot) {
+        let mut next = State::new(Policy::default(), None);
+        for sim in self.workers.values() {
+            next.workers.expect(sim.profile.clone());
+            for task in sim.tasks.values() {
+                next.copies.restore(task.clone(), self.now);
+            }
+        }
+        self.state = next;
+        self.state.set_registry(registry);
+        self.state.lead(2, self.now);
     }
 
     pub(super) fn hear(&mut self, notification: Value) {
@@ -152,12 +188,7 @@ impl Rig {
 
     /// Discovery tells of an entity on a service path.
     pub(super) fn tell_on(&mut self, path: &str, code: u16, id: &str, kind: &str, place: Option<(f64, f64)>) {
-        let metadata = place.map_or(
-            json!([]),
-            |(latitude, longitude)| json!([{"name": "location", "type": "point", "value": {"latitude": latitude, "longitude": longitude}}]),
-        );
-        let registration = json!({"entities": [{"id": id, "type": kind}], "contextMetadata": metadata, "ServicePath": path, "brokerId": "B",
-            "providingApplication": "http://b/ngsi10"});
+        let registration = registration(path, id, kind, place);
         let selectors: Vec<Arc<str>> = self
             .state
             .planner
@@ -172,7 +203,7 @@ impl Rig {
     }
 
     pub(super) fn put(&mut self, id: &str, place: Option<(f64, f64)>) {
-        self.tell(301, id, id.split('.').next().unwrap_or("A"), place);
+        self.tell(301, id, kind_of(id), place);
     }
 
     pub(super) fn join(&mut self, profile: WorkerProfile) {

@@ -3,10 +3,8 @@
 use fogflow_orchestration::{TaskState, TaskUpdate, WorkerProfile};
 use serde_json::json;
 
-use super::super::State;
 use super::super::copies::Command;
 use super::harness::{Rig, one_per_device, ours, upstream};
-use crate::planner::Policy;
 
 #[test]
 fn fault_3_the_tasks_of_a_silent_worker_move_and_when_it_returns_it_ends_them_but_keeps_outputs() {
@@ -69,17 +67,7 @@ fn fault_5_a_new_leader_waits_for_the_workers_it_knows_and_then_moves_nothing() 
     rig.run();
     assert_eq!((rig.tasks_on("W1"), rig.tasks_on("W2")), (2, 2));
 
-    // The next master: what it has is the store, and what the workers say.
-    let mut next = State::new(Policy::default(), None);
-    for sim in rig.workers.values() {
-        next.workers.expect(sim.profile.clone());
-        for task in sim.tasks.values() {
-            next.copies.restore(task.clone(), rig.now);
-        }
-    }
-    rig.state = next;
-    rig.state.set_registry(one_per_device());
-    rig.state.lead(2, rig.now);
+    rig.next_leader(one_per_device());
     let received: Vec<usize> = rig.workers.values().map(|sim| sim.received.len()).collect();
     for selector in rig.state.watches.to_subscribe() {
         rig.state.watches.announce(&selector.id);
@@ -98,6 +86,22 @@ fn fault_5_a_new_leader_waits_for_the_workers_it_knows_and_then_moves_nothing() 
     rig.assert_nothing_doubled();
     let removals: usize = rig.workers.values().map(|sim| sim.count(|command| matches!(command, Command::Remove(_)))).sum();
     assert_eq!(removals, 0);
+}
+
+#[test]
+fn what_moved_while_nobody_led_is_followed_by_the_next_leader() {
+    let mut rig = Rig::new(one_per_device());
+    rig.join(ours("W1", (49.0, 8.0), 2));
+    rig.join(ours("W2", (60.0, 8.0), 2));
+    rig.put("A.1", Some((49.0, 8.0)));
+    rig.put("A.2", Some((49.0, 8.0)));
+    rig.run();
+    assert_eq!((rig.tasks_on("W1"), rig.tasks_on("W2")), (2, 0));
+    rig.next_leader(one_per_device());
+    rig.subscribe_to(&[("A.1", Some((49.0, 8.0))), ("A.2", Some((60.0, 8.0)))]);
+    rig.pass(6);
+    assert_eq!((rig.tasks_on("W1"), rig.tasks_on("W2")), (1, 1));
+    rig.assert_nothing_doubled();
 }
 
 #[test]
