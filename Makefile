@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run build dashboard test soak bench images charts cluster-test bench-cluster
+.PHONY: help run build dashboard test soak bench bench-replicas images charts cluster-test bench-cluster
 
 help: ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -32,6 +32,10 @@ soak: ## 400 random faults on replicas of everything (SEED=n repeats a run)
 bench: ## Measure the node beside a bare server; prints the tables of docs/performance.md
 	tests/setup build
 	bench/run
+
+bench-replicas: ## Measure replicas on PostgreSQL; prints the table of docs/scaling.md
+	tests/setup test
+	bench/replicas $(ARGS)
 
 images: dashboard ## Container images as OCI archives in target/images
 	tests/setup build

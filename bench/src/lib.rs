@@ -12,3 +12,4 @@ pub mod report;
 pub mod scenario;
 pub mod sink;
 pub mod template;
+pub mod upsert;

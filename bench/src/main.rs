@@ -27,6 +27,9 @@ enum Command {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:9099")]
         listen: SocketAddr,
+        /// A database (libpq URL) into which it writes the entity of each v1 update before it answers
+        #[arg(long)]
+        postgres: Option<String>,
     },
     /// Update existing entities of five attributes
     Update(Common),
@@ -77,6 +80,17 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         count: usize,
     },
+    /// Write at one replica and read at another, beside a steady load
+    Across {
+        #[command(flatten)]
+        common: Common,
+        /// The replica that is read
+        #[arg(long)]
+        other: String,
+        /// Updates a second of the load
+        #[arg(long)]
+        rate: f64,
+    },
     /// Create entities
     Fill {
         #[command(flatten)]
@@ -98,6 +112,9 @@ struct Common {
     /// Connections, each with one request at a time
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// Number of the first entity, so that several generators update different ones
+    #[arg(long, default_value_t = 0)]
+    first: usize,
     /// How long to load
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -120,6 +137,7 @@ impl Common {
             api: self.api,
             connections: self.connections,
             duration: Duration::from_secs_f64(self.seconds),
+            first: self.first,
             entities: self.entities,
             server: self.pid,
         })
@@ -128,8 +146,8 @@ impl Common {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    if let Command::Reference { listen } = cli.command {
-        return tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(reference::serve(listen));
+    if let Command::Reference { listen, postgres } = cli.command {
+        return tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(reference::serve(listen, postgres.as_deref()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, execute(cli.command))
@@ -148,6 +166,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Appear { designer, broker, worker, present, count } => report::print(
             &scenario::appear(&Target::parse(&designer)?, &Target::parse(&broker)?, &Target::parse(&worker)?, present, count).await?,
         ),
+        Command::Across { common, other, rate } => {
+            report::print(&scenario::across(&common.setting()?, &Target::parse(&other)?, rate).await?)
+        }
         Command::Fill { common, count } => report::print(&scenario::fill(&common.setting()?, count).await?),
     }
 }

@@ -1,17 +1,20 @@
 //! What is measured.
 
+mod across;
 mod appear;
 mod deliver;
 mod fill;
 mod idle;
 mod rounds;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::http::{Connection, Target};
 use crate::template::Template;
 
+pub use across::across;
 pub use appear::appear;
 pub use deliver::deliver;
 pub use fill::fill;
@@ -29,6 +32,8 @@ pub struct Setting {
     pub connections: usize,
     /// How long to load.
     pub duration: Duration,
+    /// The number of the first entity.
+    pub first: usize,
     /// Entities that the load is spread over.
     pub entities: usize,
     /// The server's process, if it is on this machine.
@@ -49,10 +54,14 @@ async fn once(target: &Target, template: &Template) -> anyhow::Result<String> {
 impl Setting {
     /// Creates the entities.
     async fn prepare(&self) -> anyhow::Result<()> {
-        once(&self.target, &self.api.create(&self.target, 0..self.entities)).await.map(drop)
+        once(&self.target, &self.api.create(&self.target, self.numbers())).await.map(drop)
     }
 
     fn updates(&self) -> Vec<Template> {
-        (0..self.entities).map(|number| self.api.update(&self.target, number)).collect()
+        self.numbers().map(|number| self.api.update(&self.target, number)).collect()
+    }
+
+    fn numbers(&self) -> Range<usize> {
+        self.first..self.first + self.entities
     }
 }

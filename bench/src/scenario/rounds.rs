@@ -31,7 +31,7 @@ pub async fn update(setting: &Setting) -> anyhow::Result<Throughput> {
 /// If the broker refuses or cannot be reached.
 pub async fn get(setting: &Setting) -> anyhow::Result<Throughput> {
     setting.prepare().await?;
-    let templates: Vec<Template> = (0..setting.entities).map(|number| setting.api.get(&setting.target, number)).collect();
+    let templates: Vec<Template> = setting.numbers().map(|number| setting.api.get(&setting.target, number)).collect();
     measure(setting, &setting.target, &templates).await
 }
 
@@ -40,7 +40,8 @@ pub async fn get(setting: &Setting) -> anyhow::Result<Throughput> {
 /// # Errors
 /// If it cannot be reached.
 pub async fn reference(setting: &Setting, is_update: bool, size: usize) -> anyhow::Result<Throughput> {
-    let templates: Vec<Template> = (0..setting.entities)
+    let templates: Vec<Template> = setting
+        .numbers()
         .map(|number| {
             let like = if is_update { setting.api.update(&setting.target, number) } else { setting.api.get(&setting.target, number) };
             like.redirected(&format!("/answer/{size}"))
