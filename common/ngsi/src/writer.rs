@@ -137,10 +137,15 @@ fn write_string(out: &mut Vec<u8>, content: &str) {
 /// written for each answer, so eight bytes are looked at together.
 #[inline]
 fn is_plain(content: &[u8]) -> bool {
-    let (words, rest) = content.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    words.iter().chain([&last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)))
+    // The last bytes may be looked at twice; that is quicker than to look at each of a rest.
+    if let Some(last) = content.last_chunk::<8>() {
+        let (words, _) = content.as_chunks::<8>();
+        return words.iter().chain([last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)));
+    }
+    match (content.first_chunk::<4>(), content.last_chunk::<4>()) {
+        (Some(first), Some(last)) => is_plain_word(u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last))),
+        _ => content.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\'),
+    }
 }
 
 /// [`is_plain`] for eight bytes. Subtracting `n` from each borrows into the top bit of those that are less, and those whose top
