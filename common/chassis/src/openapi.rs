@@ -61,10 +61,13 @@ fn operation<S>(route: &Declared<S>, generator: &mut SchemaGenerator) -> Value {
         operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }
     let form = route.errors.unwrap_or(default_form);
-    let mut done = json!({ "description": "Done." });
-    if let Some(schema) = route.gives {
-        done["content"] = json!({ "application/json": { "schema": schema(generator) } });
-    }
+    let done = match &route.gives {
+        Some(bodies) if bodies.is_empty() => json!({ "description": "Done; the answer has no body." }),
+        bodies => {
+            let forms = bodies.iter().flatten().map(|(media, schema)| ((*media).to_owned(), json!({ "schema": schema(generator) })));
+            json!({ "description": "Done.", "content": forms.collect::<Map<String, Value>>() })
+        }
+    };
     let mut responses = json!({ "2XX": done, "4XX": refusal(form, StatusCode::BAD_REQUEST, "The request is wrong") });
     if matches!(route.access, Access::Admin | Access::LocalOrAdmin) {
         responses["403"] = refusal(form, StatusCode::FORBIDDEN, "The caller may not do this");

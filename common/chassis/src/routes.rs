@@ -18,6 +18,8 @@ use crate::openapi;
 use crate::process::Process;
 use crate::standing;
 
+/// Makes a schema, and puts into the generator those that it refers to.
+type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 type Make<S> = Box<dyn FnOnce(Arc<RouteContext>) -> MethodRouter<S> + Send>;
 
 /// A route as declared, before the router is built.
@@ -28,8 +30,9 @@ pub(crate) struct Declared<S> {
     pub(crate) summary: String,
     body_limit: Option<usize>,
     pub(crate) errors: Option<ErrorForm>,
-    pub(crate) takes: Option<fn(&mut SchemaGenerator) -> Schema>,
-    pub(crate) gives: Option<fn(&mut SchemaGenerator) -> Schema>,
+    pub(crate) takes: Option<MakeSchema>,
+    /// Media types with the schemas of what has them; empty for no body, `None` if nothing is said.
+    pub(crate) gives: Option<Vec<(&'static str, MakeSchema)>>,
     trailing_slash: bool,
     make: Make<S>,
 }
@@ -119,9 +122,24 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// The form of the JSON that the route declared last answers when all is well.
     #[must_use]
-    pub fn gives<T: JsonSchema>(mut self) -> Self {
+    pub fn gives<T: JsonSchema>(self) -> Self {
+        self.gives_as::<T>("application/json")
+    }
+
+    /// The form and the media type of what the route declared last answers when all is well. A route may have several.
+    #[must_use]
+    pub fn gives_as<T: JsonSchema>(mut self, media: &'static str) -> Self {
         if let Some(route) = self.declared.last_mut() {
-            route.gives = Some(SchemaGenerator::subschema_for::<T>);
+            route.gives.get_or_insert_default().push((media, SchemaGenerator::subschema_for::<T>));
+        }
+        self
+    }
+
+    /// The route declared last answers without a body when all is well.
+    #[must_use]
+    pub fn gives_nothing(mut self) -> Self {
+        if let Some(route) = self.declared.last_mut() {
+            route.gives.get_or_insert_default();
         }
         self
     }
@@ -173,6 +191,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .iter()
             .filter(move |route| carries(&route.method) && route.takes.is_none())
             .map(|route| (&route.method, route.path.as_str()))
+    }
+
+    /// Declared routes of whose answers nothing is said ([`gives`](Self::gives), [`gives_nothing`](Self::gives_nothing)).
+    pub fn answers_without_schema(&self) -> impl Iterator<Item = (&Method, &str)> {
+        self.declared.iter().filter(|route| route.gives.is_none()).map(|route| (&route.method, route.path.as_str()))
     }
 
     /// The router, with `/health`, `/ready`, `/metrics`, `/version`, `/openapi.json` (and the aliases `/healthz`, `/readyz`)

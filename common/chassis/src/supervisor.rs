@@ -11,13 +11,14 @@ use std::time::Duration;
 use fogflow_background::Spawner;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What the end of a task means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskClass {
     /// The process ends.
@@ -29,7 +30,7 @@ pub enum TaskClass {
 }
 
 /// A task as `/health?verbose` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TaskStatus {
     /// Its name.
     pub name: String,

@@ -283,9 +283,14 @@ async fn bodies_are_described_by_schemas_that_the_document_has() {
         .post("/readings", Access::Anyone, "Takes readings", || async { "ok" })
         .takes::<Vec<Reading>>()
         .gives::<Reading>()
+        .get("/log", Access::Anyone, "Shows the log", || async { "ok" })
+        .gives_as::<String>("text/plain")
+        .delete("/log", Access::Anyone, "Empties the log", || async {})
+        .gives_nothing()
         .put("/switch", Access::Anyone, "Takes nothing", || async { "ok" });
     let without: Vec<String> = routes.bodies_without_schema().map(|(method, path)| format!("{method} {path}")).collect();
     assert_eq!(without, ["PUT /switch"]);
+    assert_eq!(routes.answers_without_schema().map(|(_, path)| path).collect::<Vec<_>>(), ["/switch"]);
     let addr = served(&process, routes.build((), &process, &Security::with_token(TOKEN))).await;
     let document: serde_json::Value = serde_json::from_str(&request(addr, "GET", "/openapi.json", &[], "").await.body).unwrap();
     let post = &document["paths"]["/readings"]["post"];
@@ -300,4 +305,11 @@ async fn bodies_are_described_by_schemas_that_the_document_has() {
     assert_eq!(reading["properties"]["sensor"]["$ref"], "#/components/schemas/Sensor");
     assert!(document["components"]["schemas"]["Sensor"].is_object());
     assert!(document["paths"]["/switch"]["put"].get("requestBody").is_none());
+    let done = |method: &str| document["paths"]["/log"][method]["responses"]["2XX"].clone();
+    assert_eq!(done("get")["content"]["text/plain"]["schema"]["type"], "string");
+    assert!(done("delete").get("content").is_none());
+    for standing in ["/health", "/healthz", "/ready", "/readyz", "/version", "/metrics"] {
+        let content = &document["paths"][standing]["get"]["responses"]["2XX"]["content"];
+        assert!(content.as_object().is_some_and(|content| !content.is_empty()), "{standing} does not say what it answers");
+    }
 }

@@ -69,6 +69,7 @@ pub(crate) fn routes() -> Routes<Shared> {
         .takes::<NotifyContextRequest>()
         .gives::<NotifyContextResponse>()
         .post("/admin", Access::Component, "Accepted without effect, as upstream", || async { "OK" })
+        .gives_as::<String>("text/plain")
         .body_limit(LARGEST)
         .errors(error_response)
 }

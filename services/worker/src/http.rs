@@ -31,13 +31,17 @@ pub(crate) struct HttpState {
 
 /// The routes.
 pub(crate) fn router(state: HttpState, process: &Process, security: &Security) -> Router {
+    routes().build(state, process, security)
+}
+
+fn routes() -> Routes<HttpState> {
     Routes::new("FogFlow worker")
         .get("/tasks", Access::Viewer, "Every task that this worker has, with its state", tasks)
         .gives::<Vec<TaskView>>()
         .get("/tasks/{id}", Access::Viewer, "One task with its state", task)
         .gives::<TaskView>()
         .get("/tasks/{id}/logs", Access::Viewer, "What a task has written: the last `tail` lines, and with `follow=true` what comes", logs)
-        .build(state, process, security)
+        .gives_as::<String>("text/plain")
 }
 
 /// A task as the interface shows it: its report, and what it works on.
@@ -107,4 +111,12 @@ fn not_found(id: &str) -> Response {
 
 fn failure(status: StatusCode, error: &str, description: &str) -> Response {
     (status, Json(json!({"error": error, "description": description}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_answer_is_described() {
+        assert_eq!(super::routes().answers_without_schema().collect::<Vec<_>>(), []);
+    }
 }

@@ -184,3 +184,98 @@ schema!(
         "data": list::<Entity>(generator),
     },
 });
+schema!(
+    /// What became of the attributes of a request (207).
+    struct UpdateResult, "LdUpdateResult", |_| {
+    "description": "Only of a request that was carried out in part (207); else the answer has no body.",
+    "type": "object",
+    "properties": {
+        "updated": texts(),
+        "notUpdated": {
+            "type": "array",
+            "items": { "type": "object", "properties": { "attributeName": { "type": "string" }, "reason": { "type": "string" } } },
+        },
+    },
+});
+schema!(
+    /// A type of entities.
+    struct TypeDetails, "LdEntityTypeInfo", |generator| {
+    "type": "object",
+    "required": ["id", "type", "typeName"],
+    "properties": {
+        "@context": generator.subschema_for::<Context>(),
+        "id": { "type": "string", "format": "uri" },
+        "type": { "enum": ["EntityType", "EntityTypeInfo"] },
+        "typeName": { "type": "string" },
+        "attributeNames": texts(),
+        "entityCount": { "type": "integer" },
+        "attributeDetails": list::<AttributeDetails>(generator),
+    },
+});
+schema!(
+    /// The types of entities that a broker has.
+    struct Types, "LdEntityTypes", |generator| {
+    "description": "With details=true one object for each type.",
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["id", "type", "typeList"],
+            "properties": { "id": { "type": "string" }, "type": { "const": "EntityTypeList" }, "typeList": texts() },
+        },
+        list::<TypeDetails>(generator),
+    ],
+});
+schema!(
+    /// An attribute of the entities that a broker has.
+    struct AttributeDetails, "LdAttributeInfo", |generator| {
+    "type": "object",
+    "required": ["id", "type", "attributeName"],
+    "properties": {
+        "@context": generator.subschema_for::<Context>(),
+        "id": { "type": "string", "format": "uri" },
+        "type": { "const": "Attribute" },
+        "attributeName": { "type": "string" },
+        "attributeCount": { "type": "integer" },
+        "attributeTypes": texts(),
+        "typeNames": texts(),
+    },
+});
+schema!(
+    /// The attributes of the entities that a broker has.
+    struct AttributeNames, "LdAttributeNames", |generator| {
+    "description": "With details=true one object for each attribute.",
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["id", "type", "attributeList"],
+            "properties": { "id": { "type": "string" }, "type": { "const": "AttributeList" }, "attributeList": texts() },
+        },
+        list::<AttributeDetails>(generator),
+    ],
+});
+schema!(
+    /// An `@context` that a broker keeps.
+    struct ContextDetails, "LdContextDetails", |_| {
+    "type": "object",
+    "required": ["URL", "localId", "kind", "createdAt"],
+    "properties": {
+        "URL": { "type": "string", "format": "uri" },
+        "localId": { "type": "string" },
+        "kind": { "enum": ["Cached", "Hosted", "ImplicitlyCreated"] },
+        "createdAt": text("An ISO 8601 time."),
+        "lastUsage": text("An ISO 8601 time."),
+        "numberOfHits": { "type": "integer" },
+    },
+});
+schema!(
+    /// The `@context`s that a broker keeps.
+    struct Contexts, "LdContexts", |generator| {
+    "description": "Their URLs; with details=true one object for each.",
+    "anyOf": [{ "type": "array", "items": { "type": "string", "format": "uri" } }, list::<ContextDetails>(generator)],
+});
+schema!(
+    /// One `@context`.
+    struct ShownContext, "LdShownContext", |generator| {
+    "description": "The document; with details=true what is known of it.",
+    "anyOf": [generator.subschema_for::<HostedContext>(), generator.subschema_for::<ContextDetails>()],
+});

@@ -294,3 +294,10 @@ schema!(HeartbeatResponse, "HeartbeatResponse", |_| {
         "registrationsWanted": { "type": "boolean", "description": "Whether the broker shall register everything anew." },
     },
 });
+schema!(
+    /// A broker in discovery's list.
+    struct Broker, "Broker", |_| {
+    "type": "object",
+    "required": ["id", "myURL", "Last_Heartbeat_Update"],
+    "properties": { "id": { "type": "string" }, "myURL": { "type": "string" }, "Last_Heartbeat_Update": text("An RFC 3339 time.") },
+});

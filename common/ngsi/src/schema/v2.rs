@@ -127,3 +127,30 @@ schema!(
         "status": { "enum": ["active", "inactive", "oneshot"] },
     },
 });
+schema!(
+    /// The entry points of the interface.
+    struct EntryPoints, "V2EntryPoints", |_| {
+    "type": "object",
+    "properties": {
+        "entities_url": { "type": "string" },
+        "types_url": { "type": "string" },
+        "subscriptions_url": { "type": "string" },
+    },
+});
+schema!(
+    /// A type of entities.
+    struct Type, "V2Type", |_| {
+    "type": "object",
+    "required": ["attrs", "count"],
+    "properties": {
+        "type": { "type": "string" },
+        "attrs": { "type": "object", "additionalProperties": { "type": "object", "properties": { "types": texts() } } },
+        "count": { "type": "integer" },
+    },
+});
+schema!(
+    /// Types of entities.
+    struct Types, "V2Types", |generator| {
+    "description": "With options=values their names.",
+    "anyOf": [list::<Type>(generator), texts()],
+});

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::{Access, Routes};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::change::{Change, Origin};
@@ -28,13 +29,27 @@ pub fn routes() -> Routes<Engine> {
         .gives::<Entities>()
         .post(&path(peer::SUBSCRIBE), Access::Component, "Places or replaces another broker's subscription", subscribe)
         .takes::<Subscription>()
+        .gives::<Taken>()
         .post(&path(peer::UNSUBSCRIBE), Access::Component, "Ends another broker's subscription", unsubscribe)
         .takes::<Unsubscribe>()
+        .gives::<Removed>()
         .post(&path(peer::NOTIFY), Access::Component, "Takes changes of another broker's entities", notify)
         .takes::<Notification>()
+        .gives::<Taken>()
         .post(&path(peer::HANDOVER), Access::Component, "Takes over entities from another broker", handover)
         .takes::<Entities>()
         .gives::<Answers>()
+}
+
+/// The answer to what has nothing to tell.
+#[derive(Serialize, JsonSchema)]
+struct Taken {}
+
+/// The answer to the end of a subscription.
+#[derive(Serialize, JsonSchema)]
+struct Removed {
+    /// Whether there was one.
+    removed: bool,
 }
 
 async fn commands(State(engine): State<Engine>, Json(body): Json<Commands>) -> Json<Answers> {
@@ -51,7 +66,7 @@ async fn subscribe(State(engine): State<Engine>, Json(subscription): Json<Subscr
         return (StatusCode::BAD_REQUEST, "internal: only subscriptions of brokers may be placed here".to_owned()).into_response();
     }
     match engine.place(subscription).await {
-        Ok(()) => Json(json!({})).into_response(),
+        Ok(()) => Json(Taken {}).into_response(),
         Err(refused) => (StatusCode::from_u16(refused.status()).unwrap_or_default(), refused.to_string()).into_response(),
     }
 }
@@ -60,7 +75,7 @@ async fn unsubscribe(State(engine): State<Engine>, Json(body): Json<Unsubscribe>
     let internal = engine.subscription(&body.tenant, &body.id).is_some_and(|shown| shown.subscription.internal);
     let result = if internal { engine.unsubscribe(&body.tenant, &body.id).await } else { Ok(false) };
     match result {
-        Ok(removed) => Json(json!({ "removed": removed })).into_response(),
+        Ok(removed) => Json(Removed { removed }).into_response(),
         Err(refused) => (StatusCode::from_u16(refused.status()).unwrap_or_default(), refused.to_string()).into_response(),
     }
 }
@@ -73,7 +88,7 @@ async fn notify(State(engine): State<Engine>, Json(body): Json<Notification>) ->
     {
         let mail = Mail::Told { tenant: body.tenant.clone(), id, changes: body.changes };
         return match mail.send(line, slot).await {
-            Ok(()) => Json(json!({})).into_response(),
+            Ok(()) => Json(Taken {}).into_response(),
             Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
         };
     }
@@ -89,7 +104,7 @@ async fn notify(State(engine): State<Engine>, Json(body): Json<Notification>) ->
             engine.notifier().deliver(&watch, &change);
         }
     }
-    Json(json!({})).into_response()
+    Json(Taken {}).into_response()
 }
 
 async fn handover(State(engine): State<Engine>, Json(body): Json<Entities>) -> Json<Answers> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use indexmap::{IndexMap, IndexSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ const LARGEST_VALUE: usize = 16 * 1024;
 pub(crate) type Attributes = IndexMap<String, TypedValue>;
 
 /// An entity as browsers see it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct EntityRow {
     /// Entity id.
@@ -29,8 +30,10 @@ pub(crate) struct EntityRow {
     #[serde(rename = "type")]
     pub entity_type: String,
     /// Attributes by name.
+    #[schemars(with = "BTreeMap<String, TypedValue>")]
     pub attributes: Attributes,
     /// Domain metadata by name.
+    #[schemars(with = "BTreeMap<String, TypedValue>")]
     pub metadata: Attributes,
     /// RFC 3339 time of its last notification.
     pub updated: String,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Attributes;
@@ -15,7 +16,7 @@ const ATTRIBUTES: usize = 8;
 const POINTS: usize = 150;
 
 /// Times in seconds since 1970 and the values at them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Series {
     /// Ascending.
     pub(crate) times: Vec<f64>,

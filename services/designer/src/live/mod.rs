@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 
 pub(crate) use entities::{Attributes, EntityRow};
 pub(crate) use frames::Frame;
+pub(crate) use history::Series;
 pub(crate) use plan::{Told, ToldEntity};
 pub(crate) use sharing::{SHARED, Sharing};
 pub(crate) use tasks::TaskTable;
@@ -33,7 +34,7 @@ pub(crate) use tasks::TaskTable;
 use change::Leader;
 use entities::EntityTable;
 use frames::Frames;
-use history::{History, Series};
+use history::History;
 
 /// Recent events that the picture keeps.
 const EVENTS: usize = 100;

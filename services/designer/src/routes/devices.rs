@@ -5,6 +5,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::app::Shared;
@@ -14,6 +16,12 @@ use crate::error::{ApiError, ApiResult};
 use crate::records::{BrokerRemoval, Device, ForwardedSubscription};
 use crate::registry::Draft;
 use crate::validate;
+
+/// The answer for a device that came without an id.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Made {
+    id: String,
+}
 
 /// `GET /device`: id -> device.
 pub(super) async fn devices(State(app): State<Shared>) -> Json<Map<String, Value>> {
@@ -31,11 +39,11 @@ pub(super) async fn device(State(app): State<Shared>, Path(id): Path<String>) ->
 pub(super) async fn put_device(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Response> {
     let body = body::one_or_many::<Device>(&bytes)?;
     let mut devices: Vec<Device> = body.items.into_iter().map(|(device, _)| device).collect();
-    let mut made_ids = Vec::new();
+    let mut made = None;
     for device in &mut devices {
         if device.id.is_empty() {
             device.id = format!("Device.{}.{}", device.device_type, uuid::Uuid::new_v4());
-            made_ids.push(device.id.clone());
+            made.get_or_insert_with(|| device.id.clone());
         }
         validate::device(device)?;
         complete(device);
@@ -61,8 +69,8 @@ pub(super) async fn put_device(State(app): State<Shared>, bytes: Bytes) -> ApiRe
             }
         }
     }
-    let answer = match made_ids.first() {
-        Some(id) => Json(json!({"id": id})).into_response(),
+    let answer = match made {
+        Some(id) => Json(Made { id }).into_response(),
         None => "OK".into_response(),
     };
     Ok(if away { (pending(), answer).into_response() } else { answer })

@@ -1,5 +1,7 @@
 //! What runs where: `/info/*`, and the logs of tasks.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -8,11 +10,13 @@ use axum::response::Response;
 use fogflow_client::{BrokerRecord, Endpoint, WorkerClient};
 use fogflow_orchestration::{MasterProfile, TaskRow, WorkerProfile};
 use futures::StreamExt as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::app::Shared;
 use crate::error::{ApiError, ApiResult};
+use crate::live::{EntityRow, Series};
 
 /// `GET /info/master`
 pub(super) async fn masters(State(app): State<Shared>) -> Json<Vec<MasterProfile>> {
@@ -46,11 +50,20 @@ pub(super) async fn tasks_of(State(app): State<Shared>, Path(intent): Path<Strin
     Json(app.hub.tasks().into_iter().filter(|task| task.service_intent_id == intent).collect())
 }
 
-/// `GET /info/entity/{id}`: the newest state, and the last values of numeric attributes for a chart:
-/// `{"entity", "series": {name: {"times": [seconds since 1970], "values"}}}`.
-pub(super) async fn entity(State(app): State<Shared>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
+/// An entity with a chart of its numbers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EntityWithSeries {
+    /// Its newest state.
+    entity: EntityRow,
+    /// The last values of numeric attributes, by name.
+    #[schemars(with = "BTreeMap<String, Series>")]
+    series: IndexMap<String, Series>,
+}
+
+/// `GET /info/entity/{id}`
+pub(super) async fn entity(State(app): State<Shared>, Path(id): Path<String>) -> ApiResult<Json<EntityWithSeries>> {
     let (entity, series) = app.hub.entity_with_history(&id).ok_or_else(|| ApiError::missing("entity in the live view", &id))?;
-    Ok(Json(json!({"entity": entity, "series": series})))
+    Ok(Json(EntityWithSeries { entity, series }))
 }
 
 /// `GET /info/type`: the types of entities that discovery knows.

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use fogflow_orchestration::{IntentState, ServiceIntent};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::Shared;
@@ -12,6 +13,16 @@ use crate::body;
 use crate::error::{ApiError, ApiResult};
 use crate::registry::{Action, Contents, Draft};
 use crate::validate;
+
+/// What is answered for an intent that was taken.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Taken {
+    /// The id of the intent, which is made where it was missing.
+    id: String,
+    /// The type that the last task of its topology publishes.
+    #[serde(rename = "outputType")]
+    output_type: String,
+}
 
 /// An intent with what the master says about it (`status`, `reason`).
 fn view(intent: &ServiceIntent, states: &[IntentState]) -> Value {
@@ -55,8 +66,8 @@ pub(super) async fn put(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Js
         validate::intent(intent)?;
     }
     let answers =
-        app.registry.write(|draft| intents.iter().map(|intent| store(draft, intent.clone())).collect::<ApiResult<Vec<Value>>>()).await?;
-    Ok(Json(if body.single { answers.into_iter().next().unwrap_or(Value::Null) } else { Value::Array(answers) }))
+        app.registry.write(|draft| intents.iter().map(|intent| store(draft, intent.clone())).collect::<ApiResult<Vec<Taken>>>()).await?;
+    Ok(Json(if body.single { json!(answers.into_iter().next()) } else { json!(answers) }))
 }
 
 /// Fills the id in; what belongs on the bus only is dropped.
@@ -71,11 +82,11 @@ pub(crate) fn complete(intent: &mut ServiceIntent) {
 }
 
 /// Stores an intent and announces it.
-pub(crate) fn store(draft: &mut Draft, intent: ServiceIntent) -> ApiResult<Value> {
+pub(crate) fn store(draft: &mut Draft, intent: ServiceIntent) -> ApiResult<Taken> {
     if !draft.contents().topologies.contains(&intent.topology) {
         return Err(ApiError::bad(format!("topology {:?} is not registered; register it first (POST /service)", intent.topology)));
     }
-    let answer = json!({"id": intent.id, "outputType": output_type(draft.contents(), &intent.topology)});
+    let answer = Taken { id: intent.id.clone(), output_type: output_type(draft.contents(), &intent.topology) };
     draft.announce(&intent, Action::Add)?;
     draft.put(&intent.id.clone(), intent)?;
     Ok(answer)

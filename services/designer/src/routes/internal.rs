@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use fogflow_orchestration::{LeaseReply, LeaseRequest, MasterReport, Operator, RegistrySnapshot, Topology};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::app::Shared;
 use crate::body;
@@ -62,10 +62,17 @@ fn lease_name(name: &str) -> String {
     format!("shared/{name}")
 }
 
+/// The answer to a report.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reported {
+    /// Of the registry; a master that knows an older one reads it again.
+    generation: u64,
+}
+
 /// `POST /internal/report`: 409 for a master that has lost its lease.
-pub(super) async fn report(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Value>> {
+pub(super) async fn report(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Reported>> {
     let report: MasterReport = body::one(&bytes)?;
     let old = |newest: u64| ApiError::conflict(format!("the epoch {} is older than {newest}, which another master has", report.epoch));
     app.live.change(|picture| picture.report(&report).map_err(|error| old(error.newest))).await?;
-    Ok(Json(json!({"generation": app.registry.generation()})))
+    Ok(Json(Reported { generation: app.registry.generation() }))
 }

@@ -18,9 +18,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fogflow_chassis::{Access, Routes};
+use fogflow_ngsi::schema::v1::Broker;
 use fogflow_ngsi::v1::{UpdateContextRequest, UpdateContextResponse};
 use fogflow_orchestration::report::{LeaseReply, LeaseRequest, MasterReport};
 use fogflow_orchestration::{DockerImage, FogFunction, MasterProfile, RegistrySnapshot, ServiceIntent, TaskRow, Topology, WorkerProfile};
+use serde_json::Value;
 
 use self::transfer::Document;
 use crate::app::Shared;
@@ -46,23 +48,30 @@ fn registry() -> Routes<Shared> {
         .gives::<fogflow_orchestration::Operator>()
         .post("/operator", Operator, "Registers operators; code and executables need a local caller or the admin token", operators::put)
         .takes::<OneOrMany<fogflow_orchestration::Operator>>()
+        .gives_as::<String>("text/plain")
         .delete("/operator/{name}", Operator, "Deletes an operator that no topology uses", operators::delete)
+        .gives_as::<String>("text/plain")
         .get("/dockerimage", Viewer, "Lists the images of all operators", operators::all_images)
         .gives::<Vec<DockerImage>>()
         .post("/dockerimage", Operator, "Adds images to the operators that they name", operators::put_images)
         .takes::<OneOrMany<DockerImage>>()
+        .gives_as::<String>("text/plain")
         .get("/dockerimage/{operator}", Viewer, "Lists the images of an operator", operators::images)
         .gives::<Vec<DockerImage>>()
         .post("/dockerimage/{operator}", Operator, "Adds images to an operator", operators::put_images_of)
         .takes::<OneOrMany<DockerImage>>()
+        .gives_as::<String>("text/plain")
         .delete("/dockerimage/{operator}", Operator, "Removes an image of an operator (?image=, ?tag=)", operators::delete_image)
+        .gives_as::<String>("text/plain")
         .get("/service", Viewer, "Lists services by name", topologies::services)
         .gives::<BTreeMap<String, Service>>()
         .get("/service/{name}", Viewer, "Shows a service", topologies::service)
         .gives::<Service>()
         .post("/service", Operator, "Registers services with their topologies", topologies::put)
         .takes::<OneOrMany<Service>>()
+        .gives_as::<String>("text/plain")
         .delete("/service/{name}", Operator, "Deletes a service without intents, or with them (?cascade=true)", topologies::delete)
+        .gives_as::<String>("text/plain")
         .get("/topology", Viewer, "Lists topologies, those of fog functions included", topologies::topologies)
         .gives::<Vec<Topology>>()
         .get("/topology/{name}", Viewer, "Shows a topology with the operators of its tasks", topologies::topology)
@@ -75,17 +84,24 @@ fn registry() -> Routes<Shared> {
         .gives::<Vec<ServiceIntent>>()
         .post("/intent", Operator, "Registers intents; answers their ids", intents::put)
         .takes::<OneOrMany<ServiceIntent>>()
+        .gives::<OneOrMany<intents::Taken>>()
         .delete("/intent", Operator, "Deletes the intent that the body names", intents::delete_named)
+        .gives_as::<String>("text/plain")
         .delete("/intent/{id}", Operator, "Deletes an intent", intents::delete)
+        .gives_as::<String>("text/plain")
         .get("/fogfunction", Viewer, "Lists fog functions by name", functions::list)
         .gives::<BTreeMap<String, FogFunction>>()
         .get("/fogfunction/{name}", Viewer, "Shows a fog function", functions::get)
         .gives::<FogFunction>()
         .post("/fogfunction", Operator, "Registers fog functions and enables them", functions::put)
         .takes::<OneOrMany<FogFunction>>()
+        .gives_as::<String>("text/plain")
         .delete("/fogfunction/{name}", Operator, "Deletes a fog function", functions::delete)
+        .gives_as::<String>("text/plain")
         .get("/fogfunction/{name}/enable", Operator, "Enables a fog function (for old clients; prefer POST)", by_get(true))
+        .gives::<FogFunction>()
         .get("/fogfunction/{name}/disable", Operator, "Disables a fog function (for old clients; prefer POST)", by_get(false))
+        .gives::<FogFunction>()
         .post("/fogfunction/{name}/enable", Operator, "Enables a fog function", functions::enable)
         .gives::<FogFunction>()
         .post("/fogfunction/{name}/disable", Operator, "Disables a fog function", functions::disable)
@@ -100,12 +116,17 @@ fn registry() -> Routes<Shared> {
         .gives::<Device>()
         .post("/device", Operator, "Registers devices and creates their entities", devices::put_device)
         .takes::<OneOrMany<Device>>()
+        .gives_as::<String>("text/plain")
+        .gives::<devices::Made>()
         .delete("/device/{id}", Operator, "Deletes a device and its entity", devices::delete_device)
+        .gives_as::<String>("text/plain")
         .get("/subscription", Viewer, "Lists forwarded subscriptions by id", devices::subscriptions)
         .gives::<BTreeMap<String, ForwardedSubscription>>()
         .post("/subscription", Operator, "Subscribes on behalf of another broker", devices::put_subscription)
         .takes::<OneOrMany<ForwardedSubscription>>()
+        .gives_as::<String>("text/plain")
         .delete("/subscription/{id}", Operator, "Ends a forwarded subscription", devices::delete_subscription)
+        .gives_as::<String>("text/plain")
         .body_limit(REGISTRY_LIMIT)
 }
 
@@ -113,11 +134,13 @@ fn live() -> Routes<Shared> {
     use Access::Viewer;
     Routes::new("")
         .get("/events", Viewer, "Streams the live picture: a snapshot, then changes (server-sent events)", events::events)
+        .gives_as::<String>("text/event-stream")
         .get("/info/master", Viewer, "Lists masters", info::masters)
         .gives::<Vec<MasterProfile>>()
         .get("/info/worker", Viewer, "Lists workers", info::workers)
         .gives::<Vec<WorkerProfile>>()
         .get("/info/broker", Viewer, "Lists brokers", info::brokers)
+        .gives::<Vec<Broker>>()
         .get("/info/task", Viewer, "Lists tasks as observed", info::tasks)
         .gives::<Vec<TaskRow>>()
         .get("/info/task/{intent}", Viewer, "Lists the tasks of an intent", info::tasks_of)
@@ -125,7 +148,9 @@ fn live() -> Routes<Shared> {
         .get("/info/type", Viewer, "Lists the types of entities", info::types)
         .gives::<Vec<String>>()
         .get("/info/entity/{id}", Viewer, "Shows an entity of the live view with its latest numbers", info::entity)
+        .gives::<info::EntityWithSeries>()
         .get("/tasks/{id}/logs", Viewer, "Shows the log of a task (?tail=N&follow=true)", info::logs)
+        .gives_as::<String>("text/plain")
 }
 
 fn photos_and_transfer() -> Routes<Shared> {
@@ -135,14 +160,20 @@ fn photos_and_transfer() -> Routes<Shared> {
         .gives::<Document>()
         .post("/import", LocalOrAdmin, "Imports a document in the form of db.json", transfer::import)
         .takes::<Document>()
+        .gives::<transfer::Imported>()
         .body_limit(transfer::LARGEST);
     Routes::new("")
         .post("/photo", Operator, "Uploads pictures", photos::upload)
+        .gives_as::<String>("text/plain")
         .post("/data/photo", Operator, "Uploads pictures", photos::upload)
+        .gives_as::<String>("text/plain")
         .body_limit(crate::photos::LARGEST + 64 * 1024)
         .get("/photo", Viewer, "Lists the names of pictures", photos::list)
+        .gives::<Vec<String>>()
         .get("/photo/{name}", Viewer, "Shows a picture", photos::download)
+        .gives_as::<Value>("image/*")
         .get("/data/photo/{name}", Viewer, "Shows a picture", photos::download)
+        .gives_as::<Value>("image/*")
         .merge(transfer)
 }
 
@@ -178,8 +209,10 @@ fn internal_routes() -> Routes<Shared> {
         .takes::<LeaseRequest>()
         .gives::<LeaseReply>()
         .delete("/internal/lease/{name}", Component, "Gives a lease back", internal::release)
+        .gives_as::<String>("text/plain")
         .post("/internal/report", Component, "Takes the leading master's report", internal::report)
         .takes::<MasterReport>()
+        .gives::<internal::Reported>()
         .body_limit(transfer::LARGEST)
 }
 
@@ -187,11 +220,17 @@ fn pages() -> Routes<Shared> {
     use Access::Anyone;
     Routes::new("")
         .get("/", Anyone, "To the dashboard", page::root)
+        .gives_nothing()
         .get("/index.html", Anyone, "The dashboard", page::index)
+        .gives_as::<String>("text/html")
         .get("/assets/{*path}", Anyone, "Files of the dashboard", page::asset)
+        .gives_as::<Value>("*/*")
         .get("/plain.js", Anyone, "Script of the plain page", page::plain_script)
+        .gives_as::<String>("text/javascript")
         .get("/plain.css", Anyone, "Style of the plain page", page::plain_style)
+        .gives_as::<String>("text/css")
         .get("/config.js", Anyone, "Configuration for upstream's pages", page::config_script)
+        .gives_as::<String>("text/javascript")
 }
 
 /// Old clients change state by `GET`. A page of another site could make a browser do that without an `Origin`, but not without
@@ -220,5 +259,14 @@ mod tests {
         let expected: Vec<String> =
             switches.into_iter().flatten().chain(["POST /photo".to_owned(), "POST /data/photo".to_owned()]).collect();
         assert_eq!(without, expected);
+    }
+
+    /// What is passed on is described where it goes.
+    #[test]
+    fn every_answer_but_to_passed_on_requests_is_described() {
+        let all = super::all();
+        let without: Vec<_> = all.answers_without_schema().filter(|(_, path)| !path.ends_with("/{*rest}")).collect();
+        assert_eq!(without, []);
+        assert_eq!(crate::agent::routes().answers_without_schema().collect::<Vec<_>>(), []);
     }
 }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use fogflow_orchestration::{FogFunction, Operator, ServiceIntent, Topology};
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{devices, functions, intents, operators};
@@ -55,11 +56,28 @@ fn shelf<R: Record>(contents: &Contents, document: &mut Map<String, Value>) {
     document.insert(R::COLLECTION.to_owned(), Value::Object(values));
 }
 
+/// What became of an import.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Imported {
+    /// How many of each kind were stored.
+    imported: BTreeMap<String, usize>,
+    /// What was left out.
+    skipped: Vec<Skipped>,
+}
+
+/// What an import left out.
+#[derive(Serialize, JsonSchema)]
+struct Skipped {
+    kind: String,
+    id: String,
+    reason: String,
+}
+
 /// `POST /import`: adds what the document holds, in place of what has the same name. What is wrong in it is left out and named in
-/// the answer `{"imported": {<kind>: n}, "skipped": [{"kind", "id", "reason"}]}`; the rest is stored as one write.
+/// the answer; the rest is stored as one write.
 ///
 /// Operators that a topology names but nobody registered are let pass: upstream never checked them, and placing such a task fails with that reason.
-pub(super) async fn import(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Value>> {
+pub(super) async fn import(State(app): State<Shared>, bytes: Bytes) -> ApiResult<Json<Imported>> {
     let document = match body::json(&bytes)? {
         Value::Object(document) => document,
         _ => return Err(ApiError::bad("the document has to be a JSON object like db.json")),
@@ -79,7 +97,7 @@ pub(super) async fn import(State(app): State<Shared>, bytes: Bytes) -> ApiResult
     let answer = app
         .registry
         .write(|draft| {
-            let mut import = Import { document: &document, draft, imported: Map::new(), skipped: Vec::new() };
+            let mut import = Import { document: &document, draft, imported: BTreeMap::new(), skipped: Vec::new() };
             import.each(Operator::COLLECTION, |draft, _, value| {
                 let operator: Operator = body::typed(value.clone(), "")?;
                 validate::operator(&operator)?;
@@ -142,7 +160,7 @@ pub(super) async fn import(State(app): State<Shared>, bytes: Bytes) -> ApiResult
                 }
                 draft.put(id, subscription)
             })?;
-            Ok(json!({"imported": import.imported, "skipped": import.skipped}))
+            Ok(Imported { imported: import.imported, skipped: import.skipped })
         })
         .await?;
     Ok(Json(answer))
@@ -151,8 +169,8 @@ pub(super) async fn import(State(app): State<Shared>, bytes: Bytes) -> ApiResult
 struct Import<'a> {
     document: &'a Map<String, Value>,
     draft: &'a mut Draft,
-    imported: Map<String, Value>,
-    skipped: Vec<Value>,
+    imported: BTreeMap<String, usize>,
+    skipped: Vec<Skipped>,
 }
 
 impl Import<'_> {
@@ -166,10 +184,12 @@ impl Import<'_> {
         for (id, value) in values {
             match store(self.draft, id, value) {
                 Ok(()) => count += 1,
-                Err(error) => self.skipped.push(json!({"kind": collection, "id": id, "reason": error.description})),
+                Err(error) => {
+                    self.skipped.push(Skipped { kind: collection.to_owned(), id: id.clone(), reason: error.description });
+                }
             }
         }
-        self.imported.insert(collection.to_owned(), json!(count));
+        self.imported.insert(collection.to_owned(), count);
         Ok(())
     }
 }

@@ -7,9 +7,11 @@ mod registration;
 mod reply;
 mod tenant;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fogflow_chassis::{Access, Routes};
+use fogflow_ngsi::schema::v1::Broker;
 use fogflow_ngsi::v1::availability::{
     DiscoverContextAvailabilityRequest, DiscoverContextAvailabilityResponse, EntityRegistration, Heartbeat, HeartbeatResponse,
     RegisterContextRequest, RegisterContextResponse, SubscribeContextAvailabilityRequest, SubscribeContextAvailabilityResponse,
@@ -53,13 +55,17 @@ pub fn routes() -> Routes<Api> {
         .takes::<UnsubscribeContextRequest>()
         .gives::<UnsubscribeContextResponse>()
         .get("/ngsi9/subscription", Anyone, "Lists the availability subscriptions by id", availability::list)
+        .gives::<BTreeMap<String, SubscribeContextAvailabilityRequest>>()
         .get("/ngsi9/subscription/{sid}", Anyone, "Shows an availability subscription", availability::show)
+        .gives::<SubscribeContextAvailabilityRequest>()
         .get("/ngsi9/registration/{eid}", Anyone, "Shows who holds an entity; null if nobody does", registration::show)
         .gives::<EntityRegistration>()
         .delete("/ngsi9/registration/{eid}", Component, "Removes the registration of an entity", registration::delete)
+        .gives_nothing()
         .get("/ngsi9/ngsi-ld/registration/{eid}", Anyone, "Shows who holds an NGSI-LD entity", registration::show_ld)
         .gives::<EntityRegistration>()
         .get("/ngsi9/broker", Anyone, "Lists the brokers that are there", brokers::list)
+        .gives::<BTreeMap<String, Broker>>()
         .post("/ngsi9/broker/heartbeat", Component, "Renews a broker's lease", brokers::heartbeat)
         .takes::<Heartbeat>()
         .gives::<HeartbeatResponse>()
@@ -67,6 +73,7 @@ pub fn routes() -> Routes<Api> {
         .takes::<Heartbeat>()
         .gives::<HeartbeatResponse>()
         .get("/ngsi9/status", Anyone, "Says \"ok\" when discovery serves", brokers::status)
+        .gives::<String>()
         .get("/etype", Anyone, "Lists the types of available entities", registration::types)
         .gives::<Vec<String>>()
         .errors(reply::error)
@@ -75,7 +82,9 @@ pub fn routes() -> Routes<Api> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_body_is_described() {
-        assert_eq!(super::routes().bodies_without_schema().map(|(_, path)| path.to_owned()).collect::<Vec<_>>(), Vec::<String>::new());
+    fn every_body_and_every_answer_is_described() {
+        let routes = super::routes();
+        let without = routes.bodies_without_schema().chain(routes.answers_without_schema());
+        assert_eq!(without.collect::<Vec<_>>(), []);
     }
 }
