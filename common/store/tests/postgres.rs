@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fogflow_background::Spawner;
 use fogflow_store::postgres::{PostgresOptions, PostgresStore};
 use fogflow_store::{Batch, Document, Expect, Feed, Key, Outcome, Sequence, Store, StoreError, Write};
 use fogflow_tests::proxy::Proxy;
 use fogflow_tests::servers::Postgres;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 fn key(id: &str) -> Key {
@@ -112,6 +114,38 @@ async fn another_replica_hears_of_a_change_with_and_without_notifications() {
             println!("notify {notify}: heard after {:?}", start.elapsed());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_looked_after_while_changes_never_pause() {
+    let Some(server) = Postgres::shared("the_log_is_looked_after").await else { return };
+    let options = PostgresOptions { log_partition: 10, log_keep: 10, ..PostgresOptions::default() };
+    let store = PostgresStore::open_with(&server.url(), "upkeep", options).await.unwrap();
+    let begun = Instant::now();
+    // Each commit is a notification, and the next one does not wait.
+    while let Feed::Changes(_) = store.feed(0, 1).await.unwrap() {
+        store.commit(Batch::one(put("a", Expect::Any, "x"))).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing of the log was dropped, at {}", store.head().await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_database_has_lost_commits_fails_instead_of_going_on_with_what_it_remembers() {
+    let Some(server) = Postgres::shared("a_store_whose_database_has_lost_commits").await else { return };
+    let (ended, mut ends) = mpsc::channel(2);
+    let spawner = Spawner::new(move |name, task| {
+        let (name, ended) = (name.to_owned(), ended.clone());
+        tokio::spawn(async move { ended.send((name, task.await)).await });
+    });
+    let store = PostgresStore::open_with(&server.url(), "lost", PostgresOptions { spawner, ..PostgresOptions::default() }).await.unwrap();
+    for _ in 0..5 {
+        store.commit(Batch::one(put("a", Expect::Any, "x"))).await.unwrap();
+    }
+    // As after a backup was restored.
+    let _ = server.sql("UPDATE fogflow_lost.state SET head = 2");
+    let (name, outcome) = bounded("a task to end", ends.recv()).await.unwrap();
+    assert_eq!(name, "store watcher");
+    assert_eq!(outcome.unwrap_err(), "the database has lost commits: it was at 5 and is at 2");
 }
 
 /// What happened to writes while something broke.

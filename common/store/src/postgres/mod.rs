@@ -7,17 +7,18 @@
 
 mod batch;
 mod connect;
+mod head;
 mod schema;
 mod watcher;
 mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool_postgres::{Object, Pool};
 use fogflow_background::Spawner;
-use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::batch::{Statements, as_int, key_of, number};
 use self::connect::{Target, connection, error_of};
+use self::head::Head;
 use self::schema::LogSize;
 use self::watcher::Watcher;
 use self::writer::{Request, Writer};
@@ -63,7 +65,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     pool: Pool,
     schema: String,
-    head: watch::Receiver<Sequence>,
+    head: Arc<Head>,
     stop: CancellationToken,
     running: Mutex<Option<Running>>,
 }
@@ -76,6 +78,7 @@ struct Running {
 
 impl PostgresStore {
     /// Opens a service's store at a libpq URL, waits up to 60 s for the server, and creates the tables that are missing.
+    /// When the database later loses commits that it has acknowledged, a task of the store fails.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is wrong or the server refuses or does not come.
@@ -96,11 +99,11 @@ impl PostgresStore {
         let head = read_head(&connection(&pool).await?, &schema).await?;
         schema::add_partitions(&pool, &schema, log_size, head).await?;
         let channel = (options.notify && schema::can_notify(&pool).await?).then(|| format!("{schema}_head"));
-        let (head_sender, head) = watch::channel(head);
+        let head = Arc::new(Head::new(head));
         let stop = CancellationToken::new();
         let statements = Statements::new(&schema, channel.as_deref());
-        let writer = Writer::new(pool.clone(), schema.clone(), statements, log_size, head_sender.clone());
-        let watcher = Watcher { target, pool: pool.clone(), schema: schema.clone(), channel, log_size, head: head_sender };
+        let writer = Writer::new(pool.clone(), schema.clone(), statements, log_size, Arc::clone(&head));
+        let watcher = Watcher { target, pool: pool.clone(), schema: schema.clone(), channel, log_size, head: Arc::clone(&head) };
         let (queue, requests) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
         options.spawner.spawn("store writer", async move {
@@ -108,7 +111,7 @@ impl PostgresStore {
             writer.run(requests).await;
             Ok(())
         });
-        options.spawner.spawn("store watcher", watcher.run(stop.clone()).map(Ok));
+        options.spawner.spawn("store watcher", watcher.run(stop.clone()));
         Ok(PostgresStore { pool, schema, head, stop, running: Mutex::new(Some(Running { queue, writer: end })) })
     }
 
@@ -223,7 +226,7 @@ impl Store for PostgresStore {
     }
 
     fn head_hint(&self) -> watch::Receiver<Sequence> {
-        self.head.clone()
+        self.head.watch()
     }
 
     async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Lease, StoreError> {

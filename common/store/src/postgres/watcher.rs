@@ -1,17 +1,18 @@
 //! The background task: follows the head (LISTEN where it works, and always by asking), and looks after the change log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::number;
 use super::connect::{Target, connection, error_of};
+use super::head::Head;
 use super::schema::{self, LogSize};
 use crate::model::{Sequence, StoreError};
 
@@ -21,7 +22,7 @@ const POLL: Duration = Duration::from_millis(200);
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Time before listening is tried again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
-/// Limit of one question.
+/// Limit of one question, of one look at the change log, and of a connection that is to listen.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What the task owns.
@@ -31,61 +32,76 @@ pub(super) struct Watcher {
     pub(super) schema: String,
     pub(super) channel: Option<String>,
     pub(super) log_size: LogSize,
-    pub(super) head: watch::Sender<Sequence>,
+    pub(super) head: Arc<Head>,
 }
 
 impl Watcher {
     /// Works until it is told to stop.
-    pub(super) async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.watch()).await;
+    ///
+    /// # Errors
+    /// Why the store cannot go on.
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), String> {
+        stop.run_until_cancelled(self.watch()).await.unwrap_or(Ok(()))
     }
 
-    async fn watch(&self) {
+    async fn watch(&self) -> Result<(), String> {
         let mut notifications = self.listen().await;
         let mut listen_at = None;
         let mut upkeep_at = Instant::now();
+        let mut poll = interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                told = notifications.next() => match told {
-                    Some(head) => self.moved(head),
-                    None => {
-                        // Gone, or never there. Asking goes on meanwhile.
-                        notifications = stream::pending().boxed();
-                        listen_at = Some(Instant::now() + LISTEN_AGAIN);
-                    }
-                },
-                () = tokio::time::sleep(POLL) => {
+                // First, as notifications may come faster than they are handled.
+                biased;
+                _ = poll.tick() => {
                     match timeout(LIMIT, self.ask()).await {
-                        Ok(Ok(head)) => self.moved(head),
+                        Ok(Ok(())) => {}
                         Ok(Err(error)) => tracing::debug!(%error, "cannot ask for the head"),
                         Err(_) => tracing::debug!("no answer to the question for the head"),
                     }
+                    if let Some(why) = self.head.gone_back() {
+                        return Err(why.to_owned());
+                    }
                     if Instant::now() >= upkeep_at {
                         upkeep_at = Instant::now() + UPKEEP;
-                        if let Err(error) = self.upkeep().await {
-                            tracing::debug!(%error, "the change log was not looked after this time");
+                        match timeout(LIMIT, self.upkeep()).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => tracing::debug!(%error, "the change log was not looked after this time"),
+                            Err(_) => tracing::debug!("the change log was not looked after in time"),
                         }
                     }
                     if listen_at.take_if(|at| Instant::now() >= *at).is_some() {
                         notifications = self.listen().await;
                     }
                 }
+                told = notifications.next() => match told {
+                    Some(head) => self.head.moved(head),
+                    None => {
+                        // Gone, or never there. Asking goes on meanwhile.
+                        notifications = stream::pending().boxed();
+                        listen_at = Some(Instant::now() + LISTEN_AGAIN);
+                    }
+                },
             }
         }
     }
 
-    fn moved(&self, head: Sequence) {
-        self.head.send_if_modified(|known| std::mem::replace(known, head.max(*known)) < head);
-    }
-
-    async fn ask(&self) -> Result<Sequence, StoreError> {
+    async fn ask(&self) -> Result<(), StoreError> {
         let client = connection(&self.pool).await?;
-        let row = client.query_typed_one(&format!("SELECT head FROM {}.state", self.schema), &[]).await;
-        row.map(|row| number(&row, 0)).map_err(|error| error_of(&error))
+        let before = self.head.seen();
+        let select = format!("SELECT head, pg_is_in_recovery() FROM {}.state", self.schema);
+        let row = client.query_typed_one(&select, &[]).await.map_err(|error| error_of(&error))?;
+        match row.get(1) {
+            // A standby may be behind without anything being lost.
+            true => self.head.moved(number(&row, 0)),
+            false => self.head.answered(before, number(&row, 0)),
+        }
+        Ok(())
     }
 
     async fn upkeep(&self) -> Result<(), StoreError> {
-        let head = *self.head.borrow();
+        let head = self.head.seen();
         schema::add_partitions(&self.pool, &self.schema, self.log_size, head).await?;
         schema::drop_partitions(&self.pool, &self.schema, self.log_size, head).await?;
         schema::forget_writers(&self.pool, &self.schema).await
@@ -94,7 +110,7 @@ impl Watcher {
     /// Heads as other replicas announce them; ends when listening does not work or the connection breaks.
     async fn listen(&self) -> BoxStream<'static, Sequence> {
         let Some(channel) = &self.channel else { return stream::pending().boxed() };
-        let Ok((client, mut connection)) = self.target.config.connect(self.target.tls.clone()).await else {
+        let Ok(Ok((client, mut connection))) = timeout(LIMIT, self.target.config.connect(self.target.tls.clone())).await else {
             return stream::empty().boxed();
         };
         let listen = format!("LISTEN {channel}");

@@ -7,17 +7,19 @@
 //! after an error was answered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use foldhash::fast::RandomState;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::batch::{self, FENCED, Found, Identity, NO_PARTITION, STALE, Statements, as_int, number};
 use super::connect::{connection, error_of};
+use super::head::Head;
 use super::schema::{self, LogSize};
 use crate::evaluate::{Current, Staged, Standing};
 use crate::model::{Batch, Document, Key, Outcome, Sequence, StoreError};
@@ -53,7 +55,7 @@ pub(super) struct Writer {
     schema: String,
     statements: Statements,
     log_size: LogSize,
-    head: watch::Sender<Sequence>,
+    head: Arc<Head>,
     who: Option<Identity>,
     /// How documents stood when this writer last saw them. May be old: the guard finds out.
     known: HashMap<Key, Standing, RandomState>,
@@ -70,7 +72,7 @@ enum Failure {
 }
 
 impl Writer {
-    pub(super) fn new(pool: Pool, schema: String, statements: Statements, log_size: LogSize, head: watch::Sender<Sequence>) -> Self {
+    pub(super) fn new(pool: Pool, schema: String, statements: Statements, log_size: LogSize, head: Arc<Head>) -> Self {
         Writer { pool, schema, statements, log_size, head, who: None, known: HashMap::default() }
     }
 
@@ -190,12 +192,13 @@ impl Writer {
         if self.who.is_none() {
             self.who = Some(self.register(&client).await.map_err(|error| Failure::Again(error_of(&error)))?);
         }
-        let base = self.write(client, &staged.documents, deadline).await?;
+        let seen = self.head.seen();
+        let base = self.write(client, &staged.documents, seen, deadline).await?;
+        self.head.answered(seen, base);
         for document in &staged.documents {
             self.known.insert(document.key.clone(), Standing { version: document.version, live: document.value.is_some() });
         }
-        let head = base + staged.documents.len() as u64;
-        self.head.send_if_modified(|known| std::mem::replace(known, head.max(*known)) < head);
+        self.head.moved(base + staged.documents.len() as u64);
         for outcome in outcomes.iter_mut().flatten() {
             place(outcome, base);
         }
@@ -225,7 +228,7 @@ impl Writer {
         Ok(found)
     }
 
-    async fn write(&mut self, client: Object, changes: &[Document], deadline: Instant) -> Result<Sequence, Failure> {
+    async fn write(&mut self, client: Object, changes: &[Document], seen: Sequence, deadline: Instant) -> Result<Sequence, Failure> {
         let known = &self.known;
         let Some(who) = &mut self.who else { return Err(Failure::Stale) };
         who.batch += 1;
@@ -237,7 +240,7 @@ impl Writer {
             Ok(Err(error)) => error,
             Err(_) => {
                 drop(Object::take(client));
-                return self.clear_up(changes, StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())).await;
+                return self.clear_up(changes, seen, StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())).await;
             }
         };
         match error.code() {
@@ -258,13 +261,13 @@ impl Writer {
             Some(code) if *code != SqlState::ADMIN_SHUTDOWN && *code != SqlState::CRASH_SHUTDOWN => Err(Failure::Again(error_of(&error))),
             _ => {
                 drop(Object::take(client));
-                self.clear_up(changes, error_of(&error)).await
+                self.clear_up(changes, seen, error_of(&error)).await
             }
         }
     }
 
-    /// Finds out whether the last batch was committed, and keeps it out if not.
-    async fn clear_up(&mut self, changes: &[Document], error: StoreError) -> Result<Sequence, Failure> {
+    /// Finds out whether the last batch was committed, and keeps it out if not. `seen` is the head before it.
+    async fn clear_up(&mut self, changes: &[Document], seen: Sequence, error: StoreError) -> Result<Sequence, Failure> {
         let Some(who) = &mut self.who else { return Err(Failure::Again(error)) };
         let raise = format!("UPDATE {}.writers SET fence = fence + 1 WHERE id = $1 RETURNING fence, batch", self.schema);
         let committed = loop {
@@ -292,7 +295,7 @@ impl Writer {
         tracing::info!("the connection broke after the batch was committed");
         loop {
             if let Ok(client) = connection(&self.pool).await
-                && let Ok(base) = self.find_base(&client, changes).await
+                && let Ok(base) = self.find_base(&client, changes, seen).await
             {
                 return Ok(base);
             }
@@ -300,10 +303,9 @@ impl Writer {
         }
     }
 
-    /// Where a committed batch begins: right before its first change.
-    async fn find_base(&self, client: &Object, changes: &[Document]) -> Result<Sequence, tokio_postgres::Error> {
+    /// Where a committed batch begins: right before its first change, which lies behind the head that was `seen` before.
+    async fn find_base(&self, client: &Object, changes: &[Document], seen: Sequence) -> Result<Sequence, tokio_postgres::Error> {
         let Some(first) = changes.first() else { return self.read_head(client).await };
-        let from = as_int(*self.head.borrow());
         let find = format!(
             "SELECT sequence - 1 FROM {}.changes
              WHERE sequence > $1 AND collection = $2 AND tenant = $3 AND id = $4 AND version = $5",
@@ -313,7 +315,7 @@ impl Writer {
             .query_typed_one(
                 &find,
                 &[
-                    (&from, Type::INT8),
+                    (&as_int(seen), Type::INT8),
                     (&first.key.collection.as_str(), Type::TEXT),
                     (&first.key.tenant.as_str(), Type::TEXT),
                     (&first.key.id.as_str(), Type::TEXT),
