@@ -11,6 +11,7 @@ mod federation;
 mod harness;
 mod ld;
 mod notifications;
+mod places;
 mod replicas;
 mod restart;
 mod sink;
