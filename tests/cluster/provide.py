@@ -71,4 +71,4 @@ def provide(name: str, nodes: int, images: list[Path], stand_ins: list[str] | No
 def take_down(name: str) -> None:
     """Ends a cluster of the testbed; another one is left as it is."""
     if program := testbed_program():
-        run([program, "down", "--name", name], seconds=120)
+        run([program, "down", "--name", name], seconds=600)
