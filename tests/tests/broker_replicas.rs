@@ -42,7 +42,12 @@ impl Pair {
     }
 
     fn start_one(&self, number: usize) -> Started {
-        self.site.start("fogflow-broker", &["--set", &format!("listen={}", address_of(number))])
+        self.start_with(number, "strong")
+    }
+
+    fn start_with(&self, number: usize, consistency: &str) -> Started {
+        let (listen, consistency) = (format!("listen={}", address_of(number)), format!("broker.consistency={consistency}"));
+        self.site.start("fogflow-broker", &["--set", &listen, "--set", &consistency])
     }
 
     async fn ready(&self, number: usize) {
@@ -189,6 +194,82 @@ async fn without_the_database_requests_are_refused_with_the_time_to_come_again_a
     wait_for("a write to be taken again", BOUND, async || pair.set(&pair.service(), 3).await).await;
     all_told(&sink, 1, 3..4, BOUND).await;
     assert!(!told(&sink).values().flatten().any(|value| *value == 2), "what was refused is not applied later");
+}
+
+/// How long the database is away; and how much more memory a broker may have in the end than shortly after the beginning.
+const AWAY: Duration = Duration::from_secs(60);
+const SPARE: u64 = 32 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_without_the_database_under_load_loses_nothing_acknowledged_and_takes_no_more_memory() {
+    let name = "a_minute_without_the_database_under_load_loses_nothing_acknowledged_and_takes_no_more_memory";
+    let Some(mut pair) = Pair::start(name).await else { return };
+    let eventual = pair.start_with(2, "eventual");
+    pair.ready(2).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = (0..16).map(|writer: usize| {
+        let (stop, url) = (Arc::clone(&stop), format!("{}/ngsi10/updateContext", pair.url(writer % 2)));
+        tokio::spawn(async move {
+            let (client, mut acknowledged, mut refused) = (reqwest::Client::new(), 0, 0);
+            for value in 1_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let body = http::update(&format!("w{writer}"), "T", &[("a", json!(value))]).to_string();
+                // A connection that ends with its idle time was not answered; nothing is known of that update.
+                let Ok(answer) = client.post(&url).body(body).send().await else { continue };
+                match answer.status() {
+                    StatusCode::OK => acknowledged = value,
+                    StatusCode::SERVICE_UNAVAILABLE => refused += 1,
+                    other => panic!("writer {writer}: {other}"),
+                }
+            }
+            (acknowledged, refused)
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let entities = [0, 1, 2].map(|number| format!("{}/ngsi10/entity/w0", pair.url(number)));
+    let read = async |number: usize| {
+        let answer = reqwest::get(&entities[number]).await.unwrap();
+        (answer.status(), answer.headers().contains_key("retry-after"))
+    };
+    wait_for("an entity at both kinds of brokers", BOUND, async || match (read(0).await, read(2).await) {
+        ((StatusCode::OK, _), (StatusCode::OK, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    pair.postgres.stop().await;
+    let away = Instant::now();
+    let mut memory = None;
+    while away.elapsed() < AWAY {
+        assert_eq!(read(0).await, (StatusCode::SERVICE_UNAVAILABLE, true), "after {:?}", away.elapsed());
+        assert_eq!(read(2).await.0, StatusCode::OK, "an eventual read, after {:?}", away.elapsed());
+        if memory.is_none() && away.elapsed() > AWAY / 6 {
+            memory = Some([resident(&pair.brokers[0]), resident(&eventual)]);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    for (before, broker) in memory.unwrap().into_iter().zip([&pair.brokers[0], &eventual]) {
+        let after = resident(broker);
+        assert!(after < before + SPARE, "{} MiB after 10 s and {} MiB after a minute", before >> 20, after >> 20);
+    }
+    pair.postgres.restart().await;
+    wait_for("a write to be taken again", BOUND, async || pair.set(&pair.service(), 1).await).await;
+    stop.store(true, Ordering::Relaxed);
+    for (writer, task) in writers.into_iter().enumerate() {
+        let (acknowledged, refused) = task.await.unwrap();
+        assert!(acknowledged > 0 && refused > 0, "writer {writer}: {acknowledged} was acknowledged, {refused} were refused");
+        let entity = Http::new().ok(&format!("{}/ngsi10/entity/w{writer}", pair.service())).await.unwrap();
+        let there = entity["attributes"][0]["value"].as_u64().unwrap();
+        assert!(there >= acknowledged, "writer {writer}: {acknowledged} was acknowledged, {there} is there");
+    }
+}
+
+/// The bytes of memory that a process has.
+fn resident(process: &Started) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
