@@ -77,7 +77,8 @@ async fn find(engine: &Engine, call: &Call, id: &str) -> Result<SharedEntity, Fa
     call.check_tenant(engine)?;
     call.check_id(engine, id)?;
     let id = own_id(engine, &call.identity, id);
-    let found = if call.params.flag("local") { Ok(engine.get(&call.identity, id)) } else { Box::pin(engine.find(&call.identity, id)).await };
+    let found =
+        if call.params.flag("local") { Ok(engine.get(&call.identity, id)) } else { Box::pin(engine.find(&call.identity, id)).await };
     match found {
         Ok(Some(entity)) => Ok(entity),
         Ok(None) => Err(Fault::not_found(format!("there is no entity {id}"))),
