@@ -76,7 +76,7 @@ pub struct Registrar {
     /// Among replicas, whether this one speaks for all, and under which generation.
     leads: AtomicBool,
     generation: AtomicU64,
-    /// Whether no other replica goes on when this one ends.
+    /// Whether the broker ends when this process does: the store is nobody else's.
     alone: AtomicBool,
     /// Entities that another broker has taken over; they are handed to it.
     elsewhere: mpsc::Sender<Vec<RemovedEntity>>,
@@ -130,9 +130,11 @@ impl Registrar {
         self.metrics.unregistered.set(0);
     }
 
-    /// Says whether other replicas go on when this one ends: then discovery is not told that the broker is gone.
-    pub fn set_alone(&self, alone: bool) {
-        self.alone.store(alone, Ordering::Release);
+    /// It is one of several replicas, now or later: the broker goes on when this one ends, in others or in the next one on its store, so
+    /// that discovery is not told that it is gone. That would end all tasks when the only pod is replaced.
+    pub fn join_replicas(&self) {
+        self.alone.store(false, Ordering::Release);
+        self.stand_by();
     }
 
     fn leads(&self) -> bool {
@@ -188,7 +190,7 @@ impl Registrar {
         self.standing.borrow().reachable
     }
 
-    /// Sends marks as they come, until `stop` is done; then takes this broker out of discovery's list.
+    /// Sends marks as they come, until `stop` is done; then takes this broker out of discovery's list, unless it goes on in replicas.
     ///
     /// # Errors
     /// Never.
@@ -249,7 +251,7 @@ impl Registrar {
             removed: vec![RemovedEntity { id: self.me.id.clone(), ..RemovedEntity::default() }],
             ..RegisterContextRequest::default()
         };
-        if self.reachable() && self.leads() && self.alone.load(Ordering::Acquire) {
+        if self.reachable() && self.alone.load(Ordering::Acquire) {
             let _ = tokio::time::timeout(Duration::from_secs(1), self.discovery.register(&bye)).await;
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Owner {
     /// Nothing is ours yet.
     #[must_use]
     pub fn new(line: Line, parts: Parts, metrics: Arc<Metrics>) -> Self {
-        parts.registrar.stand_by();
+        parts.registrar.join_replicas();
         let me = format_smolstr!("{}", uuid::Uuid::new_v4());
         Owner { line, parts, metrics, me, held: BTreeMap::new(), leads: None, signed: None, beat: Beat::default() }
     }
@@ -121,7 +121,6 @@ impl Owner {
         self.renew().await?;
         self.lead().await?;
         let alive = self.parts.members.alive(&self.me);
-        self.parts.registrar.set_alone(alive.count == 1);
         let quota = quota(alive.rank, alive.count, SLOTS);
         let before = self.held.len();
         self.metrics.slots.set(i64::try_from(before).unwrap_or(0));

@@ -184,12 +184,12 @@ async fn replicas_are_one_broker_at_discovery_and_stay_it_when_one_ends() {
     discovery.knows(&one.running.id).await;
     two.set("e1", "T", "a", 1).await;
     discovery.registered("e1", |found| found.broker == one.running.id).await;
-    let before = discovery.requests("/ngsi9/registerContext").len();
+    let before = discovery.requests("register").len();
     one.stop().await;
     two.set("e2", "T", "a", 1).await;
     discovery.registered("e2", |found| found.broker == two.running.id).await;
     discovery.registered("e1", |found| found.broker == two.running.id).await;
-    let said = discovery.requests("/ngsi9/registerContext").split_off(before);
+    let said = discovery.requests("register").split_off(before);
     let gone = |request: &Value| request["removed"].as_array().is_some_and(|all| !all.is_empty());
     assert!(!said.iter().any(gone), "the broker is not gone: {said:?}");
 }
@@ -272,4 +272,20 @@ async fn leases_are_renewed_side_by_side() {
     let most = || store.leasing_most.load(Ordering::SeqCst);
     until("several renewals at a time", || holds(most() > 1, most())).await;
     assert!(most() <= 4, "the connections of the store are not all taken: {}", most());
+}
+
+/// The only pod of a broker that is replaced ends in order before the next one has begun; its entities must not go meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_ends_is_not_the_end_of_the_broker_and_a_broker_on_its_own_store_is() {
+    for replica in [true, false] {
+        let discovery = Discovery::start().await;
+        let broker = Broker::with(Options { replica, discovery: Some(discovery.port()), ..Options::default() }).await;
+        let id = broker.running.id.clone();
+        discovery.knows(&id).await;
+        broker.set("e1", "T", "a", 1).await;
+        discovery.registered("e1", |_| true).await;
+        broker.stop().await;
+        let removed = discovery.requests("register").iter().any(|request| request["removed"][0]["id"] == id.as_str());
+        assert_eq!(removed, !replica, "replica: {replica}");
+    }
 }
