@@ -9,7 +9,7 @@ use serde_json::json;
 
 const BOUND: Duration = Duration::from_secs(60);
 /// A lease of 3 s, renewed every second; masters show their part in their metrics with a tick of a second.
-const FAILOVER: Duration = Duration::from_secs(6);
+const FAILOVER: Duration = Duration::from_secs(5);
 
 async fn leads(http: &Http, master: &Member) -> Result<bool, String> {
     let metrics = http.ok(&format!("{}/metrics", master.url())).await?;
