@@ -261,7 +261,8 @@ async fn choose_engine(
         ContainerManagement::Mec => "mec",
     };
     if !settings.start_actual_task {
-        let discarding = fogflow_chassis::serve(process, "worker/dry run", SocketAddr::new(config.listen_ip(), 0), dryrun::discard()).await?;
+        let discarding =
+            fogflow_chassis::serve(process, "worker/dry run", SocketAddr::new(config.listen_ip(), 0), dryrun::discard()).await?;
         let endpoint = format!("http://{}:{}", bracketed(&settings.host), discarding.port());
         return Ok((Arc::new(DryRun::new(kind, endpoint)), records));
     }
