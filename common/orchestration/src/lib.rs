@@ -15,7 +15,7 @@ pub mod routing;
 pub mod task;
 pub mod topology;
 
-pub use message::{Envelope, MessageType};
+pub use message::{Envelope, MessageType, full_report};
 pub use operator::{Code, DockerImage, Executable, Operator, Parameter};
 pub use pod::{PodSettings, Resources};
 pub use profile::{Location, MasterProfile, WorkerProfile};

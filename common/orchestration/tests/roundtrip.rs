@@ -4,9 +4,9 @@
 use std::fmt::Debug;
 
 use fogflow_orchestration::{
-    Code, DesiredTasks, DockerImage, Envelope, Executable, FlowInfo, GeoScope, InputSelector, InputStream, Location, Operator,
+    Code, DesiredTasks, DockerImage, Envelope, Executable, FlowInfo, GeoScope, InputSelector, InputStream, Location, MessageType, Operator,
     OutputSelector, OutputStream, Parameter, Priority, ScheduledTaskInstance, ServiceIntent, Task, TaskState, TaskUpdate, Topology,
-    WorkerProfile, WorkerTasks, go_json,
+    WorkerProfile, WorkerTasks, full_report, go_json,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -176,7 +176,13 @@ proptest! {
 
     #[test]
     fn reports_come_back_as_they_were(worker_id in word(), epoch in any::<u64>(), generation in option::of(any::<u64>()), tasks in vec(update(), 0..3), wanted in vec(task(), 0..3), moved in vec(word(), 0..3)) {
-        same(&WorkerTasks { worker_id: worker_id.clone(), epoch, generation, tasks })?;
+        let report = WorkerTasks { worker_id: worker_id.clone(), epoch, generation, tasks };
+        same(&report)?;
+        let message = |kind| Envelope::encode(kind, "heartbeat.", &worker_id, &report).unwrap();
+        let whole = Envelope::new(MessageType::WorkerTasks, "heartbeat.", &worker_id, &report).unwrap();
+        prop_assert_eq!(go_json::from_slice::<Envelope>(&message(MessageType::WorkerTasks)).unwrap(), whole);
+        prop_assert_eq!(full_report(&message(MessageType::WorkerTasks)), Some((worker_id.clone(), report.clone())));
+        prop_assert_eq!(full_report(&message(MessageType::TaskUpdate)), None);
         same(&DesiredTasks { worker_id, epoch, generation: epoch, tasks: wanted, moved })?;
     }
 

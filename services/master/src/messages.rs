@@ -7,7 +7,7 @@ use std::time::Duration;
 use fogflow_bus::{Delivery, Message, Queue};
 use fogflow_ngsi::v1::availability::NotifyContextAvailabilityRequest;
 use fogflow_orchestration::{
-    Envelope, MasterProfile, MessageType, ServiceIntent, TaskUpdate, WorkerProfile, WorkerTasks, go_json, routing,
+    Envelope, MasterProfile, MessageType, ServiceIntent, TaskUpdate, WorkerProfile, WorkerTasks, full_report, go_json, routing,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -45,8 +45,15 @@ pub async fn consume(master: Arc<Master>) -> anyhow::Result<()> {
 
 async fn take(master: &Arc<Master>, delivery: Box<dyn Delivery>, unknown: &Mutex<HashSet<String>>) {
     let traceparent = delivery.message().traceparent.clone();
-    let handled =
-        go_json::from_slice::<Envelope>(&delivery.message().body).and_then(|envelope| handle(master, envelope, traceparent, unknown));
+    let body = &delivery.message().body;
+    let handled = match full_report(body) {
+        Some((from, report)) => {
+            master.metrics.messages.with_label_values(&[MessageType::WorkerTasks.as_str()]).inc();
+            take_report(master, from, report);
+            Ok(())
+        }
+        None => go_json::from_slice::<Envelope>(body).and_then(|envelope| handle(master, envelope, traceparent, unknown)),
+    };
     match handled {
         Ok(()) => delivery.ack().await,
         Err(error) => {
@@ -55,6 +62,20 @@ async fn take(master: &Arc<Master>, delivery: Box<dyn Delivery>, unknown: &Mutex
             master.metrics.messages.with_label_values(&["unreadable"]).inc();
             delivery.reject().await;
         }
+    }
+}
+
+fn take_report(master: &Arc<Master>, from: String, mut report: WorkerTasks) {
+    if report.worker_id.is_empty() {
+        report.worker_id = from;
+    }
+    let is_behind = master.change(|state, now| {
+        state.worker_reports(report, now);
+        state.is_behind()
+    });
+    if is_behind {
+        // Either another master leads by now, or the lease's store has lost count: the designer knows.
+        master.lease_nudge.notify_one();
     }
 }
 
@@ -77,18 +98,7 @@ fn handle(
             master.change(|state, _| state.worker_left(&profile.id));
         }
         Some(MessageType::WorkerTasks) => {
-            let mut report: WorkerTasks = go_json::from_value(envelope.payload)?;
-            if report.worker_id.is_empty() {
-                report.worker_id = envelope.from;
-            }
-            let is_behind = master.change(|state, now| {
-                state.worker_reports(report, now);
-                state.is_behind()
-            });
-            if is_behind {
-                // Either another master leads by now, or the lease's store has lost count: the designer knows.
-                master.lease_nudge.notify_one();
-            }
+            take_report(master, envelope.from, go_json::from_value(envelope.payload)?);
         }
         Some(MessageType::TaskUpdate) => {
             let update: TaskUpdate = go_json::from_value(envelope.payload)?;
@@ -162,11 +172,10 @@ pub async fn greet(master: Arc<Master>, ready: fogflow_chassis::ReadyPart) -> an
     Ok(())
 }
 
-async fn publish(master: &Master, key: &str, kind: MessageType, payload: &impl serde::Serialize) -> anyhow::Result<()> {
-    let envelope = Envelope::new(kind, key, &master.identity.profile.id, payload)?;
+pub(crate) async fn publish(master: &Master, key: &str, kind: MessageType, payload: &impl serde::Serialize) -> anyhow::Result<()> {
     let message = Message {
         routing_key: key.to_owned(),
-        body: serde_json::to_vec(&envelope)?.into(),
+        body: Envelope::encode(kind, key, &master.identity.profile.id, payload)?.into(),
         traceparent: fogflow_chassis::current_traceparent(),
     };
     Ok(master.bus.publish(message).await?)

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fogflow_bus::Message;
-use fogflow_orchestration::{Envelope, MessageType, routing};
+use fogflow_orchestration::{MessageType, routing};
 use futures::stream::{self, StreamExt as _};
-use serde::Serialize;
 use tracing::Instrument as _;
 
 use crate::master::{Master, TICK};
+use crate::messages::publish;
 use crate::planner::Place;
 use crate::state::Order;
 use crate::state::copies::Command;
@@ -71,17 +70,16 @@ async fn give(master: &Arc<Master>, orders: BTreeMap<String, Vec<Order>>) {
 }
 
 async fn send(master: &Arc<Master>, worker: &str, order: &Order) -> bool {
+    let key = routing::to(worker);
     let (kind, sent) = match order {
-        Order::Task(Command::Add(task)) => (MessageType::AddTask, publish(master, worker, MessageType::AddTask, task).await),
-        Order::Task(Command::Remove(task)) => (MessageType::RemoveTask, publish(master, worker, MessageType::RemoveTask, task).await),
-        Order::Task(Command::AddInput(flow)) => (MessageType::AddInput, publish(master, worker, MessageType::AddInput, flow).await),
-        Order::Task(Command::RemoveInput(flow)) => {
-            (MessageType::RemoveInput, publish(master, worker, MessageType::RemoveInput, flow).await)
-        }
+        Order::Task(Command::Add(task)) => (MessageType::AddTask, publish(master, &key, MessageType::AddTask, task).await),
+        Order::Task(Command::Remove(task)) => (MessageType::RemoveTask, publish(master, &key, MessageType::RemoveTask, task).await),
+        Order::Task(Command::AddInput(flow)) => (MessageType::AddInput, publish(master, &key, MessageType::AddInput, flow).await),
+        Order::Task(Command::RemoveInput(flow)) => (MessageType::RemoveInput, publish(master, &key, MessageType::RemoveInput, flow).await),
         Order::Task(Command::Whole(desired)) => {
-            (MessageType::DesiredTasks, publish(master, worker, MessageType::DesiredTasks, desired).await)
+            (MessageType::DesiredTasks, publish(master, &key, MessageType::DesiredTasks, desired).await)
         }
-        Order::Prefetch(image) => (MessageType::PrefetchImage, publish(master, worker, MessageType::PrefetchImage, image).await),
+        Order::Prefetch(image) => (MessageType::PrefetchImage, publish(master, &key, MessageType::PrefetchImage, image).await),
     };
     let result = if sent.is_ok() { "taken" } else { "failed" };
     master.metrics.orders.with_label_values(&[kind.as_str(), result]).inc();
@@ -89,14 +87,6 @@ async fn send(master: &Arc<Master>, worker: &str, order: &Order) -> bool {
         tracing::warn!(worker, kind = kind.as_str(), %error, "the bus did not take an order; it is given again");
     }
     sent.is_ok()
-}
-
-async fn publish(master: &Arc<Master>, worker: &str, kind: MessageType, payload: &impl Serialize) -> anyhow::Result<()> {
-    let key = routing::to(worker);
-    let envelope = Envelope::new(kind, &key, &master.identity.profile.id, payload)?;
-    let message =
-        Message { routing_key: key, body: serde_json::to_vec(&envelope)?.into(), traceparent: fogflow_chassis::current_traceparent() };
-    Ok(master.bus.publish(message).await?)
 }
 
 fn show(master: &Master, state: &crate::state::State) {

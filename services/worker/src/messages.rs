@@ -243,8 +243,7 @@ impl Messages {
             return Ok(());
         }
         let refused = |error: serde_json::Error| BusError::Refused(error.to_string());
-        let envelope = Envelope::new(kind, routing_key, &self.settings.worker_id, payload).map_err(refused)?;
-        let body = serde_json::to_vec(&envelope).map_err(refused)?;
+        let body = Envelope::encode(kind, routing_key, &self.settings.worker_id, payload).map_err(refused)?;
         let message =
             Message { routing_key: routing_key.to_owned(), body: body.into(), traceparent: fogflow_chassis::current_traceparent() };
         self.bus.publish(message).await

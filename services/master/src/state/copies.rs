@@ -4,7 +4,7 @@
 //! only when the bus has taken it ([`Copies::told`]). What a worker reports can take a telling back, and the difference is
 //! there again: a lost message, a restarted worker and the normal case are one path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -195,6 +195,16 @@ impl Copies {
         (changed, given_up)
     }
 
+    /// Whether an update says nothing that is not known, of a copy with which all is well: so nearly all do in a full report.
+    fn is_known(&self, worker: &str, update: &TaskUpdate) -> bool {
+        let is_steady = matches!(update.status, TaskState::Running | TaskState::Paused);
+        let as_told = |copy: &Copy| copy.told.as_ref().is_some_and(|told| told.task.generation == update.generation);
+        is_steady
+            && self
+                .get(&update.task_id, worker)
+                .is_some_and(|copy| copy.observed.as_ref() == Some(update) && copy.failures == 0 && copy.removal.is_none() && as_told(copy))
+    }
+
     /// `WORKER_TASKS`: every task that a worker has.
     pub fn report(&mut self, report: WorkerTasks, epoch: u64, now: Instant) -> Observed {
         let mut observed = Observed { differs: report.epoch < epoch, ..Observed::default() };
@@ -205,8 +215,12 @@ impl Copies {
             (Some(heard), Some(generation)) if told.task.epoch == Some(epoch) => generation <= heard || told.is_older_than(LOST, now),
             _ => told.is_older_than(IN_FLIGHT, now),
         };
-        let reported: BTreeSet<Arc<str>> = report.tasks.iter().map(|update| update.task_id.as_str().into()).collect();
+        let reported: HashSet<&str> = report.tasks.iter().map(|update| update.task_id.as_str()).collect();
+        let missing: Vec<Arc<str>> = self.of_worker(&worker).filter(|id| !reported.contains(&***id)).cloned().collect();
         for update in report.tasks {
+            if self.is_known(&worker, &update) {
+                continue;
+            }
             let id: Arc<str> = update.task_id.as_str().into();
             let generation = update.generation;
             let (changed, given_up) = self.update(&id, &worker, update);
@@ -230,7 +244,6 @@ impl Copies {
                 }
             }
         }
-        let missing: Vec<Arc<str>> = self.of_worker(&worker).filter(|id| !reported.contains(*id)).cloned().collect();
         for id in missing {
             let settled = self.get(&id, &worker).is_some_and(|copy| {
                 copy.told.as_ref().is_none_or(has_heard) && copy.removal.is_none_or(|at| now.saturating_duration_since(at) >= IN_FLIGHT)
@@ -343,6 +356,32 @@ mod tests {
         assert!(copies.get("on its way", "w").is_some());
         let observed = copies.report(report(Some(4)), EPOCH, begun + LOST);
         assert_eq!(observed.touched, BTreeSet::from(["on its way".into()]), "it does not come any more");
+    }
+
+    #[test]
+    fn a_report_shows_what_is_new_and_only_that() {
+        let (mut copies, begun) = (Copies::default(), Instant::now());
+        let update = |id: &str, status, generation| TaskUpdate {
+            task_id: id.to_owned(),
+            worker_id: "w".to_owned(),
+            status,
+            generation: Some(generation),
+            ..TaskUpdate::default()
+        };
+        let reported = |tasks: Vec<TaskUpdate>| WorkerTasks { tasks, ..report(Some(2)) };
+        told(&mut copies, "a", 1, begun);
+        told(&mut copies, "b", 2, begun);
+        let all = || vec![update("a", TaskState::Running, 1), update("b", TaskState::Starting, 2)];
+        assert_eq!(copies.report(reported(all()), EPOCH, begun).touched, BTreeSet::from(["a".into(), "b".into()]));
+        assert_eq!(copies.report(reported(all()), EPOCH, begun), Observed::default(), "the same again");
+        let changed = vec![update("a", TaskState::Running, 1), update("b", TaskState::Running, 2)];
+        assert_eq!(copies.report(reported(changed), EPOCH, begun).touched, BTreeSet::from(["b".into()]));
+        told(&mut copies, "a", 3, begun);
+        let newer = || WorkerTasks { generation: Some(3), ..reported(all()) };
+        assert!(copies.report(newer(), EPOCH, begun).differs, "it has heard 3 and has 1");
+        let without = WorkerTasks { tasks: vec![update("b", TaskState::Starting, 2)], ..report(Some(3)) };
+        assert_eq!(copies.report(without, EPOCH, begun).touched, BTreeSet::from(["a".into()]), "it is gone");
+        assert!(copies.get("a", "w").is_none());
     }
 
     #[test]
