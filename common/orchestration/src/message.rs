@@ -8,7 +8,7 @@ use crate::WorkerTasks;
 
 /// One JSON object with exactly these keys; other spellings of the keys are read too, as upstream's decoder does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Envelope {
+pub struct Envelope<P = Value> {
     /// What it is.
     #[serde(rename = "Type", alias = "type")]
     pub message_type: String,
@@ -20,7 +20,7 @@ pub struct Envelope {
     pub from: String,
     /// The payload, in the form that the type tells.
     #[serde(rename = "PayLoad", alias = "Payload", alias = "payload", default)]
-    pub payload: Value,
+    pub payload: P,
 }
 
 /// The types of messages (`reference`: upstream's `common/communicator` and our two for the full sync).
@@ -111,22 +111,13 @@ impl MessageType {
     }
 }
 
-/// The full report in a message, with its sender; `None` when it is another message, or is not spelled as ours are. It is by far the
-/// longest message, and only ours send it: read without the detour over [`Value`] and other spellings it costs a third.
+/// The full report in a message, with its sender; `None` for any other message. It is by far the longest, and only ours send it: read
+/// without the detour over [`Value`] and the spellings of upstream it costs a third.
 #[must_use]
 pub fn full_report(text: &[u8]) -> Option<(String, WorkerTasks)> {
-    #[derive(Deserialize)]
-    struct Whole<'a> {
-        #[serde(rename = "Type")]
-        message_type: &'a str,
-        #[serde(rename = "From", default)]
-        from: String,
-        #[serde(rename = "PayLoad", borrow)]
-        payload: &'a RawValue,
-    }
-    let whole: Whole<'_> = serde_json::from_slice(text).ok()?;
-    let is_report = whole.message_type == MessageType::WorkerTasks.as_str();
-    is_report.then(|| serde_json::from_str(whole.payload.get()).ok()).flatten().map(|report| (whole.from, report))
+    let envelope: Envelope<Box<RawValue>> = serde_json::from_slice(text).ok()?;
+    let report = (envelope.kind() == Some(MessageType::WorkerTasks)).then(|| serde_json::from_str(envelope.payload.get()).ok())??;
+    Some((envelope.from, report))
 }
 
 impl Envelope {
@@ -143,25 +134,17 @@ impl Envelope {
         })
     }
 
-    /// The text of an envelope with this payload.
+    /// The text of a message with this payload.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn encode(kind: MessageType, routing_key: &str, from: &str, payload: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-        #[derive(Serialize)]
-        struct Whole<'a, P> {
-            #[serde(rename = "Type")]
-            message_type: &'a str,
-            #[serde(rename = "RoutingKey")]
-            routing_key: &'a str,
-            #[serde(rename = "From")]
-            from: &'a str,
-            #[serde(rename = "PayLoad")]
-            payload: &'a P,
-        }
-        serde_json::to_vec(&Whole { message_type: kind.as_str(), routing_key, from, payload })
+        let (message_type, routing_key, from) = (kind.as_str().to_owned(), routing_key.to_owned(), from.to_owned());
+        serde_json::to_vec(&Envelope { message_type, routing_key, from, payload })
     }
+}
 
+impl<P> Envelope<P> {
     /// The type, if we know it.
     #[must_use]
     pub fn kind(&self) -> Option<MessageType> {

@@ -72,10 +72,8 @@ async fn worker(bus: SharedBus, number: u32, capacity: u32, arrivals: Arrivals) 
 }
 
 async fn say(bus: &SharedBus, from: &str, key: &str, kind: MessageType, payload: &impl serde::Serialize) {
-    let envelope = Envelope::new(kind, key, from, payload).unwrap();
-    bus.publish(Message { routing_key: key.to_owned(), body: serde_json::to_vec(&envelope).unwrap().into(), traceparent: None })
-        .await
-        .unwrap();
+    let body = Envelope::encode(kind, key, from, payload).unwrap();
+    bus.publish(Message { routing_key: key.to_owned(), body: body.into(), traceparent: None }).await.unwrap();
 }
 
 fn share(sorted: &[Duration], percent: usize) -> f64 {

@@ -192,7 +192,11 @@ impl Messages {
             match self.publish(HEARTBEAT_KEY, kind, &profile).await {
                 Ok(()) => {
                     kind = MessageType::WorkerHeartbeat;
-                    if let Err(error) = self.publish(HEARTBEAT_KEY, MessageType::WorkerTasks, &self.table.report()).await {
+                    // Of thousands of tasks it takes a while, in which this thread has other work.
+                    let this = Arc::clone(&self);
+                    let report =
+                        tokio::task::spawn_blocking(move || this.encode(HEARTBEAT_KEY, MessageType::WorkerTasks, &this.table.report()));
+                    if let Err(error) = self.send_text(HEARTBEAT_KEY, report.await??).await {
                         tracing::debug!(%error, "a report was not taken by the bus; the next one tells the same");
                     }
                 }
@@ -239,13 +243,19 @@ impl Messages {
     }
 
     async fn publish(&self, routing_key: &str, kind: MessageType, payload: &impl Serialize) -> Result<(), BusError> {
+        self.send_text(routing_key, self.encode(routing_key, kind, payload)?).await
+    }
+
+    fn encode(&self, routing_key: &str, kind: MessageType, payload: &impl Serialize) -> Result<Vec<u8>, BusError> {
+        Envelope::encode(kind, routing_key, &self.settings.worker_id, payload).map_err(|error| BusError::Refused(error.to_string()))
+    }
+
+    async fn send_text(&self, routing_key: &str, text: Vec<u8>) -> Result<(), BusError> {
         if self.muted.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let refused = |error: serde_json::Error| BusError::Refused(error.to_string());
-        let body = Envelope::encode(kind, routing_key, &self.settings.worker_id, payload).map_err(refused)?;
         let message =
-            Message { routing_key: routing_key.to_owned(), body: body.into(), traceparent: fogflow_chassis::current_traceparent() };
+            Message { routing_key: routing_key.to_owned(), body: text.into(), traceparent: fogflow_chassis::current_traceparent() };
         self.bus.publish(message).await
     }
 }

@@ -116,21 +116,16 @@ fn write_head(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
 
 fn write_attributes(w: &mut JsonWriter<'_>, entity: &Entity, view: &View<'_>) {
     let shown = |attribute: &&Attribute| view.shows(entity, attribute);
-    // Only by their `datasetId` can there be several instances; nearly no entity has any.
-    if entity.attributes.iter().all(|attribute| attribute.dataset_id().is_none()) {
-        for attribute in entity.attributes.iter().filter(shown) {
-            w.key(&view.context.compact(&attribute.name));
-            write_instances(w, &[attribute], view);
-        }
-        return;
-    }
+    // Only by their `datasetId` can there be several instances of one; nearly no entity has any.
+    let several = entity.attributes.iter().any(|attribute| attribute.dataset_id().is_some());
     for (index, attribute) in entity.attributes.iter().enumerate().filter(|(_, attribute)| shown(attribute)) {
         // The instances of an attribute need not stand together; they are written where the first one stands.
-        if entity.attributes[..index].iter().any(|earlier| earlier.name == attribute.name && shown(&earlier)) {
+        if several && entity.attributes[..index].iter().any(|earlier| earlier.name == attribute.name && shown(&earlier)) {
             continue;
         }
         w.key(&view.context.compact(&attribute.name));
-        let mut others = entity.attributes[index + 1..].iter().filter(|other| other.name == attribute.name).filter(shown).peekable();
+        let mut others =
+            entity.attributes[index + 1..].iter().filter(|other| several && other.name == attribute.name).filter(shown).peekable();
         if others.peek().is_none() {
             write_instances(w, &[attribute], view);
         } else {

@@ -90,7 +90,7 @@ impl Watcher {
     async fn ask(&self) -> Result<(), StoreError> {
         let client = connection(&self.pool).await?;
         let before = self.head.seen();
-        let select = format!("SELECT head, pg_is_in_recovery() FROM {}.state", self.schema);
+        let select = format!("SELECT head, current_setting('transaction_read_only') = 'on' FROM {}.state", self.schema);
         let row = client.query_typed_one(&select, &[]).await.map_err(|error| error_of(&error))?;
         match row.get(1) {
             // A standby may be behind without anything being lost.
